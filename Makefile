@@ -1,0 +1,61 @@
+# `make help` lists the targets. Each one makes the virtual environment it needs under .venv/.
+
+PYTHON ?= $(shell scripts/find-python.sh)
+VENV ?= .venv
+TEST_VENV ?= $(VENV)/test
+# Further requirements of the test environment, for example DJANGO='django~=5.2.0'
+DJANGO ?=
+# Passed to pytest by `make test`, for example ARGS='-k natural -x'
+ARGS ?=
+PORT ?= 8000
+
+.DEFAULT_GOAL := help
+.PHONY: help test demo serve lint types docs clean venv-test venv-demo venv-dev venv-docs
+
+help:
+	@echo 'make demo    load real data, synchronize two SQLite databases, compare them'
+	@echo 'make serve   browse the two databases of the demo in the admin, on PORT=8000'
+	@echo 'make test    run the test suite on every database that answers; ARGS="-k natural" goes to pytest'
+	@echo 'make lint    ruff check, ruff format --check'
+	@echo 'make types   mypy'
+	@echo 'make docs    build the documentation into docs/_build/html'
+	@echo 'make clean   remove what the other targets made'
+	@echo
+	@echo 'PYTHON=/path/to/python chooses the interpreter (3.11 or newer). CONTRIBUTING.rst says more.'
+
+venv-test:
+	@scripts/venv.sh "$(PYTHON)" "$(TEST_VENV)" test $(if $(DJANGO),'$(DJANGO)')
+
+venv-demo:
+	@scripts/venv.sh "$(PYTHON)" "$(VENV)/demo" demo
+
+venv-dev:
+	@scripts/venv.sh "$(PYTHON)" "$(VENV)/dev" dev,test
+
+venv-docs:
+	@scripts/venv.sh "$(PYTHON)" "$(VENV)/docs" docs
+
+test: venv-test
+	@"$(TEST_VENV)/bin/python" -m tests.matrix $(ARGS)
+
+demo: venv-demo
+	@"$(VENV)/demo/bin/python" testproject/manage.py demo
+
+serve: venv-demo
+	@"$(VENV)/demo/bin/python" testproject/manage.py serve $(PORT)
+
+lint: venv-dev
+	@"$(VENV)/dev/bin/ruff" check .
+	@"$(VENV)/dev/bin/ruff" format --check .
+
+types: venv-dev
+	@"$(VENV)/dev/bin/mypy"
+
+docs: venv-docs
+	@"$(VENV)/docs/bin/sphinx-build" -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf "$(VENV)" build dist docs/_build *.egg-info
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f testproject/*.sqlite3 testproject/*.sqlite3-*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

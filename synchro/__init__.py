@@ -1,0 +1,44 @@
+"""Replays what changed in one Django database into another."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "1.0.0"
+
+if TYPE_CHECKING:
+    from synchro.suspend import DisableSynchroLog, disable_synchro_log
+    from synchro.core import call_synchronize, reset_synchro, synchronize
+    from synchro.keys import NaturalKeyModel, NaturalManager
+
+__all__ = [
+    "DisableSynchroLog",
+    "NaturalKeyModel",
+    "NaturalManager",
+    "call_synchronize",
+    "disable_synchro_log",
+    "reset_synchro",
+    "synchronize",
+]
+
+# Loaded on first use: a project's models.py may import from here before the apps are ready.
+_HOME = {
+    "NaturalKeyModel": "synchro.keys",
+    "NaturalManager": "synchro.keys",
+    "DisableSynchroLog": "synchro.suspend",
+    "disable_synchro_log": "synchro.suspend",
+    "reset_synchro": "synchro.core",
+    "synchronize": "synchro.core",
+    "call_synchronize": "synchro.core",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'synchro' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,253 @@
+"""Which row on REMOTE stands for which object of LOCAL.
+
+In this order: an equal explicit primary key; a reference; a natural key. What is found is kept
+for the whole run (keys only); None stands for an object that REMOTE lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from django.db.models import CompositePrimaryKey, ForeignKey, Model
+
+from synchro.chunks import batched
+from synchro.conf import conf
+from synchro.exceptions import NaturalKeyError
+from synchro.graph import (
+    concrete,
+    foreign_keys,
+    has_automatic_key,
+    identity,
+    points_at_key,
+    target,
+)
+from synchro.keys import NaturalKey, NaturalLookup, natural_lookup
+from synchro.references import References
+from synchro.remotes.base import End, Source
+
+
+class Counterparts:
+    def __init__(self, source: Source, remote: End, references: References) -> None:
+        self.source = source
+        self.remote = remote
+        self.references = references
+        self._known: dict[type[Model], dict[Any, Any]] = {}
+        self._owner: dict[type[Model], dict[Any, Any]] = {}
+        self._matched: dict[type[Model], dict[Any, Any]] = {}
+        self._busy: dict[type[Model], set[Any]] = {}
+
+    def get(self, model: type[Model], pk: Any) -> Any:
+        """The key on REMOTE, None if REMOTE lacks the object or it was not resolved."""
+        return self.known(model).get(pk)
+
+    def known(self, model: type[Model]) -> dict[Any, Any]:
+        """LOCAL key -> REMOTE key (or None), of all objects resolved so far."""
+        return self._known.setdefault(identity(model), {})
+
+    def owner(self, model: type[Model], remote_pk: Any) -> Any:
+        """The LOCAL key of the object that a row on REMOTE stands for, as far as resolved."""
+        return self._owner.setdefault(identity(model), {}).get(remote_pk)
+
+    def set(self, model: type[Model], pk: Any, remote_pk: Any) -> None:
+        """Note that the object has this row on REMOTE now."""
+        self.known(model)[pk] = remote_pk
+        if remote_pk is not None:
+            self._owner.setdefault(identity(model), {})[remote_pk] = pk
+
+    def forget(self, model: type[Model], pk: Any) -> None:
+        remote_pk = self.known(model).pop(pk, None)
+        if remote_pk is not None:
+            self._owner[identity(model)].pop(remote_pk, None)
+
+    def matched(self) -> Iterator[tuple[type[Model], dict[Any, Any]]]:
+        """What was found by natural key and still holds: model, LOCAL key -> REMOTE key."""
+        for model, pairs in self._matched.items():
+            known = self.known(model)
+            yield (
+                model,
+                {
+                    pk: remote_pk
+                    for pk, remote_pk in pairs.items()
+                    if known.get(pk) == remote_pk and self.owner(model, remote_pk) == pk
+                },
+            )
+
+    def resolve(
+        self,
+        model: type[Model],
+        pks: Iterable[Any],
+        *,
+        keys: Mapping[Any, NaturalKey | None] | None = None,
+    ) -> None:
+        """Find the counterparts of objects that are not known yet.
+
+        ``keys`` gives the natural keys of objects that are gone on LOCAL (from their tombstones);
+        None for one that must not be looked for by natural key. Without it the natural keys are
+        read from LOCAL. Raises NaturalKeyError if a natural key finds several rows.
+        """
+        known = self.known(model)
+        # Natural keys may lead back to objects that are being resolved at this moment.
+        busy = self._busy.setdefault(identity(model), set())
+        todo = [pk for pk in dict.fromkeys(pks) if pk not in known and pk not in busy]
+        for chunk in batched(todo, conf.batch_size):
+            busy.update(chunk)
+            found = self._by_primary_key(model, chunk)
+            rest = [pk for pk in chunk if pk not in found]
+            found.update(self._by_reference(identity(model), rest))
+            rest = [pk for pk in rest if pk not in found]
+            matched = self._by_natural_key(model, rest, keys)
+            self._matched.setdefault(identity(model), {}).update(matched)
+            found.update(matched)
+            for pk in chunk:
+                self.set(model, pk, found.get(pk))
+            busy.difference_update(chunk)
+
+    # -- by primary key
+
+    def _by_primary_key(self, model: type[Model], pks: list[Any]) -> dict[Any, Any]:
+        root = identity(model)
+        if has_automatic_key(root) or not pks:
+            return {}
+        wanted = self._translated(root, pks)
+        existing = self.remote.existing(root, [key for key in wanted.values() if key is not None])
+        return {pk: key for pk, key in wanted.items() if key in existing}
+
+    def _translated(self, model: type[Model], pks: list[Any]) -> dict[Any, Any]:
+        """Primary keys as they are on REMOTE: parts that are foreign keys point elsewhere there.
+        None where REMOTE lacks what a part points at."""
+        links = {field.name: field for field in foreign_keys(model) if points_at_key(field)}
+        parts = [links.get(field.name) for field in model._meta.pk_fields]
+        if not any(parts):
+            return {pk: pk for pk in pks}
+        composite = isinstance(model._meta.pk, CompositePrimaryKey)
+        split = {pk: tuple(pk) if composite else (pk,) for pk in pks}
+        for index, field in enumerate(parts):
+            if field is not None:
+                self.resolve(target(field), [values[index] for values in split.values()])
+        translated: dict[Any, Any] = {}
+        for pk, values in split.items():
+            there = tuple(
+                value if field is None else self.get(target(field), value)
+                for field, value in zip(parts, values, strict=True)
+            )
+            key = there if composite else there[0]
+            translated[pk] = None if None in there else key
+        return translated
+
+    def translated(self, model: type[Model], pk: Any) -> Any:
+        """The key under which an object with an explicit key is to be made on REMOTE."""
+        return self._translated(model, [pk])[pk]
+
+    # -- by reference
+
+    def _by_reference(self, root: type[Model], pks: list[Any]) -> dict[Any, Any]:
+        if not pks:
+            return {}
+        found = self.references.to_remote(root, pks)
+        existing = self.remote.existing(root, found.values())
+        return {pk: key for pk, key in found.items() if key in existing}
+
+    # -- by natural key
+
+    def _by_natural_key(
+        self,
+        model: type[Model],
+        pks: list[Any],
+        keys: Mapping[Any, NaturalKey | None] | None,
+    ) -> dict[Any, Any]:
+        lookup = natural_lookup(model)
+        if lookup is None or not pks:
+            return {}
+        if keys is None:
+            wanted = self._natural_keys(lookup, pks)
+        else:
+            wanted = {
+                pk: self._key_there(lookup, lookup.clean(key))
+                for pk in pks
+                if (key := keys.get(pk)) is not None
+            }
+        there = {pk: key for pk, key in wanted.items() if key is not None}
+        rows = self.remote.by_natural_key(lookup, there.values())
+        taken = self._taken(model, [pk for found in rows.values() for pk in found])
+        matched: dict[Any, Any] = {}
+        used: set[Any] = set()
+        for pk, key in there.items():
+            candidates = rows.get(key, [])
+            if len(candidates) > 1 and not lookup.allow_many:
+                raise NaturalKeyError(
+                    f"{lookup.model._meta.label} {pk}: its natural key {key!r} finds "
+                    f"{len(candidates)} rows on {self.remote.side.alias!r} "
+                    f"({', '.join(map(str, candidates[:5]))}). Make it unique there, or allow "
+                    "it with NaturalManager(..., allow_many=True)."
+                )
+            for candidate in candidates:
+                if candidate not in used and taken.get(candidate, pk) == pk:
+                    matched[pk] = candidate
+                    used.add(candidate)
+                    break
+        return matched
+
+    def _natural_keys(
+        self, lookup: NaturalLookup, pks: list[Any]
+    ) -> dict[Any, NaturalKey | None]:
+        """The natural keys of objects on LOCAL, as they are on REMOTE."""
+        if lookup.fields is None:
+            keys: dict[Any, NaturalKey | None] = {}
+            for instance in self.source.instances(lookup.model, pks):
+                key: NaturalKey = tuple(instance.natural_key())  # type: ignore[attr-defined]
+                keys[instance.pk] = tuple(
+                    self._instance_there(part) if isinstance(part, Model) else part for part in key
+                )
+            return keys
+        rows = list(self.source.rows(lookup.model, pks, lookup.fields))
+        for index, link in enumerate(self._links(lookup)):
+            if link is not None:
+                values = [row[index + 1] for row in rows if row[index + 1] is not None]
+                self.resolve(target(link), values)
+        return {pk: self._key_there(lookup, tuple(values)) for pk, *values in rows}
+
+    def _instance_there(self, instance: Model) -> Any:
+        model = concrete(type(instance))
+        self.resolve(model, [instance.pk])
+        return self.get(model, instance.pk)
+
+    @staticmethod
+    def _links(lookup: NaturalLookup) -> list[ForeignKey[Any, Any] | None]:
+        """The parts of a natural key that are foreign keys themselves (``country``)."""
+        links = {
+            name: field
+            for field in foreign_keys(lookup.model)
+            if points_at_key(field)
+            for name in (field.name, field.attname)
+        }
+        return [links.get(name) for name in lookup.fields or ()]
+
+    def _key_there(self, lookup: NaturalLookup, key: NaturalKey) -> NaturalKey | None:
+        """A natural key as it is on REMOTE; None if it points at something that REMOTE lacks."""
+        there = []
+        for value, link in zip(key, self._links(lookup) or [None] * len(key), strict=True):
+            if link is not None and value is not None:
+                self.resolve(target(link), [value])
+                value = self.get(target(link), value)
+                if value is None:
+                    return None
+            there.append(value)
+        return tuple(there)
+
+    def _taken(self, model: type[Model], remote_pks: list[Any]) -> dict[Any, Any]:
+        """REMOTE key -> LOCAL key, of rows that stand for an object that LOCAL still has.
+
+        Such a row is not free for another object that has got its natural key.
+        """
+        root = identity(model)
+        owners = {key: own for key in remote_pks if (own := self.owner(root, key)) is not None}
+        rest = [key for key in remote_pks if key not in owners]
+        if not rest:
+            return owners
+        owners.update(self.references.to_local(root, rest))
+        if not has_automatic_key(root):
+            owners.update({key: key for key in rest if key not in owners})
+        alive = self.source.existing(root, owners.values())
+        return {key: own for key, own in owners.items() if own in alive}
+

@@ -1,0 +1,354 @@
+"""Deletes rows on REMOTE, and never more than LOCAL deleted.
+
+What Django's ``on_delete`` does within one database is done here between two: links and
+``SET_NULL`` are followed, but a row on REMOTE that LOCAL never knew stops the deletion.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.contenttypes.fields import GenericRelation
+from django.contrib.contenttypes.models import ContentType
+from django.db import DatabaseError, models, transaction
+from django.db.models import ForeignKey, Model, QuerySet
+
+from synchro import log
+from synchro.chunks import batched
+from synchro.conf import conf
+from synchro.counterparts import Counterparts
+from synchro.exceptions import ReplayError
+from synchro.graph import concrete, has_automatic_key, identity, key_attribute, target
+from synchro.journal import Journal
+from synchro.keys import object_id
+from synchro.plan import Deletion, Plan, Skipped
+from synchro.receivers import needs_delete
+from synchro.remotes.base import Source
+from synchro.remotes.database import DatabaseEnd, key_chunks
+
+_CASCADES = (models.CASCADE, getattr(models, "DB_CASCADE", models.CASCADE))
+_SETS_NULL = (models.SET_NULL, getattr(models, "DB_SET_NULL", models.SET_NULL))
+_SETS_DEFAULT = (models.SET_DEFAULT, getattr(models, "DB_SET_DEFAULT", models.SET_DEFAULT))
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A way in which rows of another model (or the same) depend on rows of a model."""
+
+    model: type[Model]
+    """The model of the depending rows."""
+    field: ForeignKey[Any, Any] | GenericRelation
+
+    @property
+    def name(self) -> str:
+        return f"{self.model._meta.label}.{self.field.name}"
+
+    @property
+    def on_delete(self) -> Any:
+        if isinstance(self.field, GenericRelation):
+            return models.CASCADE
+        return self.field.remote_field.on_delete
+
+    def rows(self, remote: DatabaseEnd, pks: Sequence[Any]) -> QuerySet[Any]:
+        """The rows on REMOTE that depend on rows of the model."""
+        if isinstance(self.field, GenericRelation):
+            owner = concrete(self.field.model)
+            manager = ContentType.objects.db_manager(remote.side.alias)
+            content_type = manager.get_for_model(owner)
+            return remote.objects(self.model).filter(
+                **{
+                    self.field.content_type_field_name: content_type.pk,
+                    f"{self.field.object_id_field_name}__in": [
+                        object_id(owner, pk) for pk in pks
+                    ],
+                }
+            )
+        name = self.field.target_field.attname
+        values: list[Any] = list(pks)
+        if not self.field.target_field.primary_key:
+            found = remote.rows(target(self.field), pks, [name])
+            values = [value for _, value in found if value is not None]
+        return remote.objects(self.model).filter(**{f"{self.field.attname}__in": values})
+
+
+def relations(model: type[Model]) -> Iterator[Relation]:
+    """What depends on rows of the model's own table, links of many-to-many fields left out."""
+    for found in model._meta.get_fields(include_hidden=True):
+        if isinstance(found, GenericRelation):
+            if concrete(found.model) is model:
+                yield Relation(concrete(found.related_model), found)
+        elif (
+            found.auto_created
+            and not found.concrete
+            and (found.one_to_one or found.one_to_many)
+            and concrete(found.model) is model
+        ):
+            field: Any = found.field
+            if field.model._meta.auto_created or field.remote_field.parent_link:
+                continue
+            if isinstance(field, ForeignKey) and concrete(field.model) is field.model:
+                yield Relation(field.model, field)
+
+
+def detach(
+    remote: DatabaseEnd,
+    model: type[Model],
+    pks: Iterable[Any],
+    counterparts: Counterparts | None = None,
+) -> None:
+    """Undo the links to rows on REMOTE: many-to-many ones, and those that ``on_delete`` sets to
+    something else."""
+    pks = list(pks)
+    if not pks:
+        return
+    for through, name in _link_columns(model):
+        for chunk in key_chunks(pks):
+            rows = remote.objects(through).filter(**{f"{name}__in": chunk})
+            rows._raw_delete(remote.side.alias)
+    for relation in relations(model):
+        field = relation.field
+        if isinstance(field, GenericRelation):
+            continue
+        on_delete = relation.on_delete
+        if on_delete in _SETS_NULL:
+            value = None
+        elif on_delete in _SETS_DEFAULT:
+            value = _there(field, field.get_default(), counterparts)
+        elif hasattr(on_delete, "deconstruct") and not isinstance(on_delete, type):
+            (given,) = on_delete.deconstruct()[1]
+            value = _there(field, given() if callable(given) else given, counterparts)
+        else:
+            continue
+        for chunk in key_chunks(pks):
+            relation.rows(remote, chunk).update(**{field.attname: value})
+
+
+def _there(
+    field: ForeignKey[Any, Any], value: Any, counterparts: Counterparts | None
+) -> Any:
+    """The value of a foreign key on LOCAL, as it is on REMOTE."""
+    if isinstance(value, Model):
+        value = getattr(value, field.target_field.attname)
+    if value is None or counterparts is None or not field.target_field.primary_key:
+        return value
+    counterparts.resolve(target(field), [value])
+    found = counterparts.get(target(field), value)
+    return value if found is None else found
+
+
+def _link_columns(model: type[Model]) -> Iterator[tuple[type[Model], str]]:
+    """The automatic ``through`` models that hold links of the model, and in which column."""
+    for found in model._meta.get_fields(include_hidden=True):
+        if found.auto_created and not found.concrete and found.one_to_many:
+            field: Any = found.field
+            if field.model._meta.auto_created and concrete(found.model) is model:
+                yield field.model, field.attname
+
+
+class Deleter:
+    """Deletes the rows of a plan."""
+
+    def __init__(
+        self,
+        source: Source,
+        remote: DatabaseEnd,
+        counterparts: Counterparts,
+        journal: Journal,
+        plan: Plan,
+    ) -> None:
+        self.source = source
+        self.remote = remote
+        self.counterparts = counterparts
+        self.journal = journal
+        self.plan = plan
+        self.taken_along: Counter[type[Model]] = Counter()
+        """How many rows went that the plan did not name."""
+
+    def delete(self, model: type[Model]) -> int:
+        """Delete the plan's rows of a model. Returns how many."""
+        deletions = self.plan.deletions[model]
+        done = 0
+        for chunk in batched(deletions, conf.batch_size):
+            done += self._delete(model, {pk: deletions[pk] for pk in chunk})
+        return done
+
+    def _delete(self, model: type[Model], deletions: dict[Any, Deletion]) -> int:
+        pending = False
+        for relation in relations(model):
+            pending |= self._clear_the_way(model, relation, deletions)
+        if not deletions:
+            return 0
+        if not needs_delete(model):
+            detach(self.remote, model, deletions, self.counterparts)
+        connection = self.remote.connection
+        # MariaDB checks foreign keys row by row, also between rows that all go.
+        off = pending and connection.vendor == "mysql"
+        if off:
+            connection.disable_constraint_checking()
+        try:
+            self._delete_rows(model, deletions)
+        finally:
+            if off:
+                connection.enable_constraint_checking()
+        for remote_pk, deletion in deletions.items():
+            if deletion.pk is not None and self.counterparts.owner(model, remote_pk) in (
+                None,
+                deletion.pk,
+            ):
+                self.counterparts.set(model, deletion.pk, None)
+        self.journal.forget(model, deletions.values())
+        return len(deletions)
+
+    def _delete_rows(self, model: type[Model], deletions: dict[Any, Deletion]) -> None:
+        alias = self.remote.side.alias
+        rows = self.remote.objects(model)
+        if needs_delete(model):
+            for chunk in key_chunks(deletions):
+                for instance in rows.filter(pk__in=chunk):
+                    deletion = deletions[instance.pk]
+                    try:
+                        instance.delete(using=alias)
+                    except (DatabaseError, models.ProtectedError) as error:
+                        raise self._refused(model, deletion, str(error)) from error
+            return
+        for chunk in key_chunks(deletions):
+            try:
+                with transaction.atomic(using=alias):
+                    rows.filter(pk__in=chunk)._raw_delete(alias)
+            except DatabaseError as error:
+                deletion = deletions[chunk[0]]
+                raise self._refused(model, deletion, str(error), more=len(chunk) - 1) from error
+
+    def _clear_the_way(
+        self, model: type[Model], relation: Relation, deletions: dict[Any, Deletion]
+    ) -> bool:
+        """Deal with rows on REMOTE that depend on rows to be deleted. Takes out of ``deletions``
+        what has to stay. Returns whether rows still depend on them that will go later."""
+        on_delete = relation.on_delete
+        follows = on_delete in _CASCADES
+        blocks = on_delete in (models.PROTECT, models.RESTRICT) or (
+            on_delete is models.DO_NOTHING
+            and isinstance(relation.field, ForeignKey)
+            and relation.field.db_constraint
+        )
+        if not follows and not blocks:
+            return False
+        going = self.plan.deletions.get(relation.model, {})
+        name = _owner_column(relation)
+        later = False
+        for chunk in key_chunks(deletions):
+            found = relation.rows(self.remote, chunk)
+            rows = {
+                pk: owner
+                for pk, owner in found.values_list(key_attribute(relation.model), name)
+                if owner is not None
+            }
+            later |= any(pk in going for pk in rows)
+            rest = {pk: owner for pk, owner in rows.items() if pk not in going}
+            if rest:
+                self._deal_with(model, relation, deletions, rest, follows=follows)
+        return later
+
+    def _deal_with(
+        self,
+        model: type[Model],
+        relation: Relation,
+        deletions: dict[Any, Deletion],
+        rest: dict[Any, Any],
+        *,
+        follows: bool,
+    ) -> None:
+        kept = self.plan.kept.get(identity(relation.model), set())
+        owners = self._owners(model, relation, deletions)
+        along: dict[Any, Deletion] = {}
+        known = self._gone_on_local(relation.model, list(rest)) if follows else set()
+        for pk, value in rest.items():
+            deletion = owners.get(str(value))
+            if deletion is None or deletion.remote_pk not in deletions:
+                continue
+            if pk in kept:
+                self._keep(model, deletions, deletion, relation, pk)
+            elif follows and (pk in known or conf.cascade):
+                along[pk] = Deletion(
+                    pk=None, remote_pk=pk, made=deletion.made, origin=deletion.origin
+                )
+            else:
+                raise self._refused(
+                    model,
+                    deletion,
+                    f"{relation.name} of {relation.model._meta.label} {pk} there points at it, "
+                    "and that row did not come from here. Delete or re-link it on "
+                    f"{self.remote.side.alias!r}"
+                    + (", or set SYNCHRO_CASCADE = True" if follows else ""),
+                )
+        if along:
+            self.taken_along[relation.model] += self._delete(relation.model, along)
+
+    def _owners(
+        self, model: type[Model], relation: Relation, deletions: dict[Any, Deletion]
+    ) -> dict[Any, Deletion]:
+        """The deletions by the value (as text) with which depending rows name them."""
+        if not isinstance(relation.field, GenericRelation):
+            named = relation.field.target_field
+            if not named.primary_key:
+                rows = self.remote.rows(model, deletions, [named.attname])
+                return {str(value): deletions[pk] for pk, value in rows}
+        return {object_id(model, pk): deletion for pk, deletion in deletions.items()}
+
+    def _keep(
+        self,
+        model: type[Model],
+        deletions: dict[Any, Deletion],
+        deletion: Deletion,
+        relation: Relation,
+        pk: Any,
+    ) -> None:
+        """A row stays because one that depends on it was changed later on REMOTE."""
+        del deletions[deletion.remote_pk]
+        self.plan.kept.setdefault(identity(model), set()).add(deletion.remote_pk)
+        self.plan.skipped.append(
+            Skipped(
+                label=model._meta.label_lower,
+                pk=deletion.pk,
+                action="delete",
+                reason="remote-newer",
+                detail=f"{relation.model._meta.label} {pk}, which needs it, was changed later on "
+                f"{self.remote.side.alias!r}",
+            )
+        )
+
+    def _gone_on_local(self, model: type[Model], remote_pks: list[Any]) -> set[Any]:
+        """Which rows on REMOTE stand for rows that LOCAL had and has no more."""
+        root = identity(model)
+        own = self.counterparts.references.to_local(root, remote_pks)
+        if not has_automatic_key(root) and self.remote.side.has_tables:
+            texts = {object_id(model, pk): pk for pk in remote_pks if pk not in own}
+            sent = log.sent_by(
+                self.remote.side.alias, self.source.side.uid, model._meta.label_lower, texts
+            )
+            own.update({texts[text]: texts[text] for text in sent})
+        alive = self.source.existing(root, own.values())
+        return {remote_pk for remote_pk, pk in own.items() if pk not in alive}
+
+    def _refused(
+        self, model: type[Model], deletion: Deletion, cause: str, *, more: int = 0
+    ) -> ReplayError:
+        name = f"{model._meta.label} {deletion.pk}"
+        if deletion.key:
+            name += f" (natural key {deletion.key})"
+        if more:
+            name += f" or one of {more} more"
+        return ReplayError(
+            f"{self.remote.side.alias!r} cannot delete {name}, "
+            f"there {deletion.remote_pk}: {' '.join(cause.split())}. Nothing was changed there; "
+            "the deletion is tried again by the next run."
+        )
+
+
+def _owner_column(relation: Relation) -> str:
+    if isinstance(relation.field, GenericRelation):
+        return relation.field.object_id_field_name
+    return relation.field.attname

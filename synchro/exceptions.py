@@ -1,0 +1,21 @@
+"""Everything that synchro raises on purpose. Messages name the object and the way out."""
+
+
+class SynchroError(Exception):
+    """Base of all errors of synchro: catching it catches every one of them."""
+
+
+class NaturalKeyError(SynchroError):
+    """A natural key is declared wrongly, cannot be written as JSON, or finds several rows."""
+
+
+class NodeError(SynchroError):
+    """The two databases cannot be told apart, or one was restored, copied or half migrated."""
+
+
+class PlanError(SynchroError):
+    """A change cannot be planned: an unreadable log row, a dangling link, a forbidden model."""
+
+
+class ReplayError(SynchroError):
+    """REMOTE refused a change. REMOTE and the checkpoint are as they were before the run."""

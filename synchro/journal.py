@@ -1,0 +1,94 @@
+"""What a run writes down on REMOTE, in the same transaction as the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model
+
+from synchro.counterparts import Counterparts
+from synchro.graph import has_automatic_key, identity
+from synchro.keys import object_id
+from synchro.log import Sealed, stored
+from synchro.models import DELETION, ChangeLog
+from synchro.nodes import Side, peer
+from synchro.plan import Change, Deletion, LinkChange
+from synchro.references import References
+
+
+class Journal:
+    """Writes references, REMOTE's change log and the applied batch."""
+
+    def __init__(
+        self, local: Side, remote: Side, references: References, now: datetime
+    ) -> None:
+        self.local = local
+        self.remote = remote
+        self.references = references
+        self.now = now
+
+    def refer(self, model: type[Model], pairs: dict[Any, Any]) -> None:
+        """Write down LOCAL key -> REMOTE key of rows that were made, where keys may differ."""
+        if identity(model) is not model:
+            return
+        if not has_automatic_key(model):
+            pairs = {pk: remote_pk for pk, remote_pk in pairs.items() if pk != remote_pk}
+        if pairs:
+            self.references.save(model, pairs)
+
+    def log(
+        self,
+        model: type[Model],
+        action: int,
+        changes: Iterable[tuple[Any, Change | LinkChange | Deletion]],
+        *,
+        field: str = "",
+    ) -> None:
+        """Log what was replayed, (REMOTE key, change), with its origin and its time there."""
+        if not self.remote.has_tables:
+            return
+        alias = self.remote.alias
+        content_type = ContentType.objects.db_manager(alias).get_for_model(model)
+        now = stored(self.now)
+        rows = [
+            ChangeLog(
+                content_type_id=content_type.pk,
+                label=model._meta.label_lower,
+                object_id=object_id(model, remote_pk),
+                date=now,
+                action=action,
+                field=field,
+                key=change.key if isinstance(change, Deletion) else None,
+                origin=change.origin or self.local.uid,
+                origin_date=stored(change.made),
+            )
+            for remote_pk, change in changes
+        ]
+        ChangeLog.objects.using(alias).bulk_create(rows)
+
+    def forget(self, model: type[Model], deletions: Iterable[Deletion]) -> None:
+        """Log deletions, and drop the references of the rows that are gone."""
+        gone = list(deletions)
+        self.log(model, DELETION, [(deletion.remote_pk, deletion) for deletion in gone])
+        if identity(model) is model:
+            self.references.drop(
+                model,
+                [deletion.pk for deletion in gone if deletion.pk is not None],
+                [deletion.remote_pk for deletion in gone],
+            )
+
+    def finish(self, counterparts: Counterparts, sealed: Sealed) -> None:
+        """Write down what was matched by natural key, and up to where REMOTE has been brought."""
+        for model, pairs in counterparts.matched():
+            self.refer(model, pairs)
+        if self.remote.has_tables:
+            mine = peer(self.remote.alias, self.local.uid)
+            mine.received_batch = sealed.number
+            mine.received_token = sealed.token
+            mine.received_at = stored(self.now)
+            mine.save(using=self.remote.alias)
+
+

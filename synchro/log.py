@@ -1,0 +1,157 @@
+"""The change log in the database: sealing, reading, forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from synchro.chunks import batched
+from typing import Any, Final
+
+from django.db import connections, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from synchro.conflicts import RemoteChange
+from synchro.exceptions import SynchroError
+from synchro.models import M2M_CHANGE, Batch, ChangeLog, Node
+from synchro.nodes import SELF, own_node
+from synchro.plan import LogRow
+
+_COLUMNS: Final = (
+    "label",
+    "object_id",
+    "action",
+    "date",
+    "origin_date",
+    "field",
+    "key",
+    "origin",
+)
+_KEYS_PER_STATEMENT: Final = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """The newest batch of a node."""
+
+    number: int
+    token: str
+
+
+def seal(alias: str) -> Sealed:
+    """Number every visible log row that has no batch yet, and commit.
+
+    Neither ids nor times are in the order of commits; a row that commits later has no number
+    yet, so that the next run takes it. Numbers are never used twice.
+    """
+    if connections[alias].in_atomic_block and not _in_test_case(alias):
+        raise SynchroError(
+            f"A run cannot start inside a transaction on {alias!r}: what it seals must be "
+            "committed before the other database is touched. Call it outside atomic() (in a "
+            "view, use @transaction.non_atomic_requests)."
+        )
+    unsealed = ChangeLog.objects.using(alias).filter(batch__isnull=True)
+    if not unsealed.exists():
+        number = own_node(alias).last_batch
+        batch = Batch.objects.using(alias).filter(number=number).first()
+        return Sealed(number=number, token=batch.token if batch else "")
+    own_node(alias)
+    with transaction.atomic(using=alias, durable=True):
+        node = Node.objects.using(alias).filter(pk=SELF)
+        node.update(last_batch=F("last_batch") + 1)
+        number = node.values_list("last_batch", flat=True).get()
+        batch = Batch(number=number)
+        batch.save(using=alias, force_insert=True)
+        _number(alias, unsealed, number)
+    return Sealed(number=number, token=batch.token)
+
+
+def _in_test_case(alias: str) -> bool:
+    """Whether the only transaction around is that of django.test.TestCase (atomic(durable=True)
+    makes the same exception)."""
+    return all(
+        getattr(block, "_from_testcase", False) for block in connections[alias].atomic_blocks
+    )
+
+
+def _number(alias: str, unsealed: QuerySet[ChangeLog], number: int) -> None:
+    if connections[alias].vendor != "mysql":
+        unsealed.update(batch=number)
+        return
+    # InnoDB locks every row that an UPDATE looks at, also those that open transactions have
+    # just inserted. A plain read sees committed rows only, and keys touch nothing else.
+    ids = list(unsealed.values_list("id", flat=True))
+    for chunk in batched(ids, _KEYS_PER_STATEMENT):
+        ChangeLog.objects.using(alias).filter(id__in=chunk).update(batch=number)
+
+
+def pending(
+    alias: str, *, after: int, upto: int, since: datetime | None = None
+) -> Iterator[LogRow]:
+    """The sealed log rows above a batch, in order; or those logged after a time, if given."""
+    rows = ChangeLog.objects.using(alias).filter(batch__lte=upto)
+    if since is None:
+        rows = rows.filter(batch__gt=after)
+    else:
+        rows = rows.filter(date__gt=stored(since))
+    found = rows.order_by("batch", "id").values_list(*_COLUMNS).iterator(chunk_size=2000)
+    for label, object_id, action, date, origin_date, field, key, origin in found:
+        yield LogRow(label, object_id, action, aware(origin_date or date), field, key, origin)
+
+
+def newest(
+    alias: str, labels: Iterable[str], object_ids: Iterable[str]
+) -> dict[tuple[str, str], RemoteChange]:
+    """When objects were changed the last time by the log of a database.
+
+    Returns (object_id, field) -> change; the field is empty for a change of the
+    object's own fields and the name of the many-to-many field for a change of links.
+    """
+    rows = (
+        ChangeLog.objects.using(alias)
+        .filter(label__in=list(labels), object_id__in=list(object_ids))
+        .order_by(F("batch").asc(nulls_last=True), "id")
+        .values_list("object_id", "action", "field", "date", "origin_date", "origin", "batch")
+    )
+    return {
+        (object_id, field if action == M2M_CHANGE else ""): RemoteChange(
+            made=aware(origin_date or date), origin=origin, batch=batch, action=action
+        )
+        for object_id, action, field, date, origin_date, origin, batch in rows
+    }
+
+
+def sent_by(alias: str, uid: str, label: str, object_ids: Iterable[str]) -> set[str]:
+    """Which objects the log of a database says came from a node."""
+    rows = ChangeLog.objects.using(alias).filter(
+        label=label, object_id__in=list(object_ids), origin=uid
+    )
+    return set(rows.values_list("object_id", flat=True))
+
+
+def newest_date(alias: str, *, after: int, upto: int) -> datetime | None:
+    """The time of the newest log row in some batches."""
+    rows = ChangeLog.objects.using(alias).filter(batch__gt=after, batch__lte=upto)
+    date = rows.order_by("-date").values_list("date", flat=True).first()
+    return None if date is None else aware(date)
+
+
+def forget(alias: str) -> None:
+    """Delete the whole log of a database. Batch numbers go on from where they are."""
+    rows: Any = ChangeLog.objects.using(alias).filter(Q())
+    rows._raw_delete(alias)
+
+
+def aware(date: datetime) -> datetime:
+    """A time from the log as an aware datetime, whether or not the project uses time zones."""
+    return timezone.make_aware(date) if timezone.is_naive(date) else date
+
+
+def stored(date: datetime) -> datetime:
+    """An aware datetime as the log stores it."""
+    return date if _uses_time_zones() else timezone.make_naive(date)
+
+
+def _uses_time_zones() -> bool:
+    return timezone.is_aware(timezone.now())

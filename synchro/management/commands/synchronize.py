@@ -1,0 +1,72 @@
+"""``manage.py synchronize``: replay what changed on LOCAL to REMOTE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.translation import gettext as _
+
+from synchro.conf import conf
+from synchro.core import SyncResult, synchronize
+from synchro.exceptions import SynchroError
+
+_SKIPPED_SHOWN = 20
+
+
+class Command(BaseCommand):
+    help = "Replays what changed in LOCAL since the last run into REMOTE."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--remote", metavar="ALIAS", help="The database to replay to (SYNCHRO_REMOTE)."
+        )
+        parser.add_argument(
+            "--no-progress", action="store_true", help="Show no progress on the terminal."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        show = options["verbosity"] > 0 and not options["no_progress"] and self.stdout.isatty()
+        try:
+            result = synchronize(
+                options["remote"], **({"progress": self._progress} if show else {})
+            )
+        except (SynchroError, ImproperlyConfigured) as error:
+            if conf.debug:
+                raise
+            raise CommandError(" ".join(str(error).split())) from error
+        if options["verbosity"] > 0:
+            self._report(result)
+
+    def _progress(self, label: str, done: int, total: int) -> None:
+        self.stdout.write(f"\r\x1b[K{label}: {done} / {total}", ending="")
+        if done == total:
+            self.stdout.write("\r\x1b[K", ending="")
+        self.stdout.flush()
+
+    def _report(self, result: SyncResult) -> None:
+        self.stdout.write(self.style.SUCCESS(result.message))
+        by_model: dict[str, dict[str, int]] = {}
+        for (label, action), number in result.counts.items():
+            by_model.setdefault(label, {})[action] = number
+        width = max(map(len, by_model), default=0)
+        names = {
+            "create": _("created"),
+            "update": _("updated"),
+            "link": _("links changed"),
+            "delete": _("deleted"),
+        }
+        for label, counts in sorted(by_model.items()):
+            text = ", ".join(
+                f"{counts[action]} {name}" for action, name in names.items() if counts.get(action)
+            )
+            if text:
+                self.stdout.write(f"  {label:<{width}}  {text}")
+        for skipped in result.skipped[:_SKIPPED_SHOWN]:
+            self.stdout.write(self.style.WARNING(_("  not applied: %s") % skipped))
+        if len(result.skipped) > _SKIPPED_SHOWN:
+            rest = len(result.skipped) - _SKIPPED_SHOWN
+            self.stdout.write(self.style.WARNING(_("  not applied: %d more") % rest))
+        for warning in result.warnings:
+            self.stderr.write(self.style.WARNING(warning))

@@ -1,0 +1,216 @@
+"""synchro's own tables, and ``options``, the checkpoint in dbsettings."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Final
+
+import dbsettings
+from django.apps import apps
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION
+from django.contrib.contenttypes.fields import GenericForeignKey
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from synchro.checkpoint import NEVER, CheckpointValue
+
+__all__ = [
+    "ADDITION",
+    "CHANGE",
+    "DELETION",
+    "M2M_CHANGE",
+    "Batch",
+    "ChangeLog",
+    "Node",
+    "Peer",
+    "Reference",
+    "options",
+]
+
+M2M_CHANGE: Final = 4
+
+ACTIONS: Final = (
+    (ADDITION, _("Add")),
+    (CHANGE, _("Change")),
+    (DELETION, _("Delete")),
+    (M2M_CHANGE, _("Change of links")),
+)
+
+
+class KeyField(models.CharField):
+    """Text that every database compares character by character.
+
+    MariaDB and MySQL take ``Zurich`` and ``Zürich`` (and trailing spaces) for equal in their
+    usual collations; keys are compared exactly.
+    """
+
+    def db_parameters(self, connection: Any) -> dict[str, Any]:
+        parameters: dict[str, Any] = {**super().db_parameters(connection)}
+        if connection.vendor == "mysql":
+            parameters["collation"] = (
+                "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
+            )
+        return parameters
+
+
+class SynchroSettings(dbsettings.Group):  # type: ignore[misc]
+    last_check = CheckpointValue("Last synchronization", default=NEVER)
+
+
+options = SynchroSettings()
+
+
+def checkpoint_value() -> CheckpointValue:
+    """The value behind ``options.last_check``, for reading and writing with its mark."""
+    value: CheckpointValue = type(options).__dict__["last_check"]
+    return value
+
+
+def new_token() -> str:
+    """32 random hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+class Node(models.Model):
+    """Who this database is. The row with primary key 1 is in force, others are retired."""
+
+    id = models.BigAutoField(primary_key=True)
+    uid = models.CharField(max_length=32, unique=True, default=new_token)
+    last_batch = models.BigIntegerField(default=0)
+    created = models.DateTimeField(default=timezone.now)
+    retired = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("node")
+        verbose_name_plural = _("nodes")
+
+    def __str__(self) -> str:
+        return self.uid
+
+
+class Batch(models.Model):
+    """A number that a run gave to the log rows that it saw. Never used twice."""
+
+    number = models.BigIntegerField(primary_key=True)
+    token = models.CharField(max_length=32, default=new_token)
+    """Random: tells a batch from one with the same number in a restored or copied database."""
+    date = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("batch")
+        verbose_name_plural = _("batches")
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+class Peer(models.Model):
+    """Another node, as this database knows it: what went there, and what came from there."""
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.CharField(max_length=160, unique=True)
+    """The other's uid; ``alias:NAME`` for a database without synchro's tables."""
+    sent_batch = models.BigIntegerField(default=0)
+    """Batches of this database up to here have been applied there."""
+    sent_at = models.DateTimeField(null=True, blank=True)
+    received_batch = models.BigIntegerField(default=0)
+    """Batches of the other up to here have been applied here."""
+    received_token = models.CharField(max_length=32, blank=True, default="")
+    """The token of that batch."""
+    received_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("peer")
+        verbose_name_plural = _("peers")
+
+    def __str__(self) -> str:
+        return self.node
+
+
+class Reference(models.Model):
+    """Which row here stands for which row of another node, where primary keys differ."""
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.CharField(max_length=160, blank=True, default="")
+    """Whose row ``remote_object_id`` is; empty in rows that 0.x wrote."""
+    content_type = models.ForeignKey(
+        ContentType,
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    label = models.CharField(max_length=200)
+    local_object_id = KeyField(max_length=255)
+    remote_object_id = KeyField(max_length=255)
+
+    class Meta:
+        verbose_name = _("reference")
+        verbose_name_plural = _("references")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["label", "node", "local_object_id"], name="synchro_reference_here"
+            ),
+            models.UniqueConstraint(
+                fields=["label", "node", "remote_object_id"], name="synchro_reference_there"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.local_object_id} = {self.remote_object_id}"
+
+
+class ChangeLog(models.Model):
+    """One change of one object: which, how and when, never the values."""
+
+    id = models.BigAutoField(primary_key=True)
+    content_type = models.ForeignKey(
+        ContentType,
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    # remove_stale_contenttypes may take the content type away; the label stays.
+    label = models.CharField(max_length=200)
+    object_id = KeyField(max_length=255)
+    object = GenericForeignKey()
+    date = models.DateTimeField(default=timezone.now)
+    action = models.PositiveSmallIntegerField(choices=ACTIONS)
+    field = models.CharField(max_length=200, blank=True, default="")
+    """The many-to-many field of a change of links."""
+    key = models.TextField(null=True, blank=True)
+    """The natural key as JSON."""
+    batch = models.BigIntegerField(null=True, blank=True)
+    """None until a run has seen the row."""
+    origin = models.CharField(max_length=160, blank=True, default="")
+    """The node where the change was made; empty if here."""
+    origin_date = models.DateTimeField(null=True, blank=True)
+    """When it was made there."""
+
+    class Meta:
+        verbose_name = _("change log entry")
+        verbose_name_plural = _("change log")
+        indexes = [
+            models.Index(fields=["batch", "id"], name="synchro_log_batch"),
+            models.Index(fields=["label", "object_id"], name="synchro_log_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()}: {self.label} {self.object_id}"
+
+    @property
+    def made(self) -> Any:
+        """When the change was made, on whichever node."""
+        return self.origin_date or self.date
+
+    def model_class(self) -> type[models.Model] | None:
+        """The model that the label names, None if it is not installed."""
+        try:
+            return apps.get_model(self.label)
+        except (LookupError, ValueError):
+            return None

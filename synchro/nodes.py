@@ -1,0 +1,93 @@
+"""Who a database is, and whether synchro's tables are there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import IntegrityError, connections, transaction
+from django.db.models.signals import post_migrate
+
+from synchro.exceptions import NodeError
+from synchro.models import Batch, ChangeLog, Node, Peer, Reference
+
+SELF: Final = 1
+"""The primary key of the Node row in force."""
+
+_TABLES: Final = (Batch, ChangeLog, Node, Peer, Reference)
+_RECHECK_SECONDS: Final = 60.0
+
+# alias -> (whether the tables are there, when that was looked up). "Yes" stays true until a
+# migration; "no" is looked up again, since another process may have migrated meanwhile.
+_seen: dict[str, tuple[bool, float]] = {}
+
+
+def has_tables(alias: str) -> bool:
+    """Whether synchro's tables exist in the database. Raises NodeError if only some do."""
+    known = _seen.get(alias)
+    if known is not None and (known[0] or time.monotonic() - known[1] < _RECHECK_SECONDS):
+        return known[0]
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        names = set(connection.introspection.table_names(cursor))
+    present = [model for model in _TABLES if model._meta.db_table in names]
+    complete = len(present) == len(_TABLES)
+    _seen[alias] = (complete, time.monotonic())
+    return complete
+
+
+def require_tables(alias: str) -> None:
+    """Raise NodeError unless synchro's tables exist in the database."""
+    if not has_tables(alias):
+        forget_tables()
+        if not has_tables(alias):
+            raise NodeError(
+                f"The database {alias!r} has no (or not all of) synchro's tables. "
+                f"Run: manage.py migrate --database={alias}"
+            )
+
+
+def forget_tables(**kwargs: Any) -> None:
+    """Look again for synchro's tables: a migration may have made or removed them."""
+    _seen.clear()
+
+
+post_migrate.connect(forget_tables, dispatch_uid="synchro.nodes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of the two databases of a run."""
+
+    alias: str
+    uid: str
+    """The node's uid; ``alias:NAME`` where synchro's tables are missing."""
+    has_tables: bool
+
+
+def own_node(alias: str) -> Node:
+    """The identity of a database that has synchro's tables; made on first use."""
+    nodes = Node.objects.using(alias)
+    node = nodes.filter(pk=SELF).first()
+    if node is None:
+        try:
+            with transaction.atomic(using=alias):
+                node = Node(pk=SELF)
+                node.save(using=alias, force_insert=True)
+        except IntegrityError:
+            # Another process was quicker.
+            node = nodes.get(pk=SELF)
+    return node
+
+
+def side(alias: str) -> Side:
+    """The database behind an alias, as a side of a run."""
+    if not has_tables(alias):
+        return Side(alias=alias, uid=f"alias:{alias}", has_tables=False)
+    return Side(alias=alias, uid=own_node(alias).uid, has_tables=True)
+
+
+def peer(alias: str, uid: str) -> Peer:
+    """What the database behind ``alias`` knows of the node ``uid``; unsaved if nothing yet."""
+    return Peer.objects.using(alias).filter(node=uid).first() or Peer(node=uid)

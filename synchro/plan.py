@@ -1,0 +1,172 @@
+"""Changes and plans: pure data, and the pure functions that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db.models import Model
+
+from synchro.models import ADDITION, DELETION, M2M_CHANGE
+
+
+class LogRow(NamedTuple):
+    """What a run reads of one row of the change log."""
+
+    label: str
+    object_id: str
+    action: int
+    made: datetime
+    """When the change was made, on whichever node."""
+    field: str
+    key: str | None
+    origin: str
+
+
+class Collapsed:
+    """All log rows of one object, in one."""
+
+    __slots__ = ("added", "deleted", "key", "links", "made", "recreated", "written", "origin")
+
+    def __init__(self) -> None:
+        self.added = False
+        """Whether the object was made within the window: REMOTE does not know it."""
+        self.written = False
+        """Whether the object is there in the end and its fields may have changed."""
+        self.deleted = False
+        """Whether the object is gone in the end."""
+        self.recreated = False
+        """Whether the object was deleted and made again under the same primary key."""
+        self.made: datetime | None = None
+        """When its fields were changed, or it was deleted, the last time."""
+        self.key: str | None = None
+        """The last natural key in the log, as JSON."""
+        self.origin = ""
+        """Where the last change of its fields was made."""
+        self.links: dict[str, tuple[datetime, str]] = {}
+        """Many-to-many field -> when its links changed the last time, and where."""
+
+    def add(self, row: LogRow) -> None:
+        """Take in the next log row of the object, in the order of the log."""
+        if row.action == M2M_CHANGE:
+            self.links[row.field] = (row.made, row.origin)
+            return
+        if row.action == DELETION:
+            self.written, self.deleted = False, True
+            self.links.clear()
+        else:
+            if self.made is None:
+                self.added = row.action == ADDITION
+            if self.deleted:
+                self.recreated = True
+            self.written, self.deleted = True, False
+        self.made, self.origin = row.made, row.origin
+        if row.key is not None:
+            self.key = row.key
+
+    def forget_what_came_from(self, uid: str) -> None:
+        """Drop what the other node made itself: it is not sent back there."""
+        if self.origin == uid:
+            self.written = self.deleted = self.recreated = False
+        self.links = {name: link for name, link in self.links.items() if link[1] != uid}
+
+
+Collapse = dict[str, dict[str, Collapsed]]
+"""label -> object_id -> what happened to the object."""
+
+
+def collapse(rows: Iterable[LogRow]) -> Collapse:
+    """One entry an object, whatever the number of its log rows.
+
+    The rows must be in the order in which one node knows them: by batch, then by id.
+    """
+    found: Collapse = {}
+    for row in rows:
+        objects = found.setdefault(row.label, {})
+        collapsed = objects.get(row.object_id)
+        if collapsed is None:
+            collapsed = objects[row.object_id] = Collapsed()
+        collapsed.add(row)
+    return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Change:
+    """What is to be done with one object on REMOTE. Keys only, never values."""
+
+    pk: Any
+    """The primary key on LOCAL."""
+    made: datetime
+    origin: str = ""
+    """The node on which it was made; empty if on LOCAL."""
+    recreated: bool = False
+    """The row on REMOTE is to become as good as new: no old links, defaults in skipped fields."""
+    logged: bool = True
+    """False for a row that is brought along because another one needs it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Deletion:
+    """A row to be deleted on REMOTE."""
+
+    pk: Any
+    """The primary key on LOCAL; None for a row that goes along with another one."""
+    remote_pk: Any
+    made: datetime
+    origin: str = ""
+    key: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LinkChange:
+    """The links of one object in one many-to-many field are to be made equal."""
+
+    pk: Any
+    made: datetime
+    origin: str = ""
+    logged: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A change that is not applied."""
+
+    label: str
+    pk: Any
+    """The primary key on LOCAL."""
+    action: str
+    """``write``, ``delete`` or ``link``."""
+    reason: str
+    """``remote-newer`` or ``vanished``."""
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.pk}: {self.detail}"
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """A run as data, before anything is written."""
+
+    writes: dict[type[Model], dict[Any, Change]] = field(default_factory=dict)
+    """Per model, in the order of replay, by primary key on LOCAL."""
+    links: dict[tuple[type[Model], str], dict[Any, LinkChange]] = field(default_factory=dict)
+    """Per many-to-many field (model, name), by primary key on LOCAL."""
+    deletions: dict[type[Model], dict[Any, Deletion]] = field(default_factory=dict)
+    """Per model, in the order of replay, by primary key on REMOTE."""
+    kept: dict[type[Model], set[Any]] = field(default_factory=dict)
+    """Rows on REMOTE (by primary key there) that were deleted on LOCAL but are newer on REMOTE."""
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def is_empty(self) -> bool:
+        return not (self.writes or self.links or self.deletions)
+
+    def __iter__(self) -> Iterator[Change | LinkChange | Deletion]:
+        for changes in self.writes.values():
+            yield from changes.values()
+        for links in self.links.values():
+            yield from links.values()
+        for deletions in self.deletions.values():
+            yield from deletions.values()

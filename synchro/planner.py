@@ -1,0 +1,516 @@
+"""Makes a plan of what the log says: which rows to write, link and delete on REMOTE.
+
+Only keys are read here (primary keys, foreign keys, natural keys), set by set. Rows that the
+log does not name join the plan where another row needs them: parents that REMOTE lacks, and the
+rows of parents in other tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.apps import apps
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import ForeignKey, ManyToManyField, Model
+
+from synchro import log
+from synchro.chunks import batched
+from synchro.conf import conf
+from synchro.conflicts import RemoteChange, newest_wins
+from synchro.counterparts import Counterparts
+from synchro.exceptions import NaturalKeyError, PlanError
+from synchro.graph import (
+    automatic_links,
+    concrete,
+    depth,
+    family,
+    foreign_keys,
+    generic_foreign_keys,
+    has_automatic_key,
+    identity,
+    in_order,
+    parents,
+    points_at_key,
+    skipped_fields,
+    target,
+)
+from synchro.keys import NaturalKey, load_key, load_object_id, object_id
+from synchro.models import DELETION, Peer
+from synchro.plan import Change, Collapse, Collapsed, Deletion, LinkChange, Plan, Skipped
+from synchro.remotes.base import Source
+from synchro.remotes.database import DatabaseEnd
+
+
+class Planner:
+    def __init__(
+        self,
+        source: Source,
+        remote: DatabaseEnd,
+        counterparts: Counterparts,
+        received: Peer,
+        now: datetime,
+    ) -> None:
+        self.source = source
+        self.remote = remote
+        self.counterparts = counterparts
+        self.received = received
+        """What LOCAL knows of REMOTE."""
+        self.now = now
+        self.plan = Plan()
+        self._checked: set[type[Model]] = set()
+        self._waiting: list[tuple[type[Model], list[Change]]] = []
+
+    def make(self, collapsed: Collapse) -> Plan:
+        """The plan for the collapsed log. Raises PlanError or NaturalKeyError."""
+        read = {self._model(label): objects for label, objects in collapsed.items()}
+        by_model = {
+            model: {self._pk(model, text): change for text, change in objects.items()}
+            for model, objects in read.items()
+        }
+        # Children in other tables first: their natural key may tell the counterpart of the root.
+        models = sorted(by_model, key=depth, reverse=True)
+        for model in models:
+            self._plan_deletions(model, by_model[model])
+        for model in models:
+            self._plan_writes(model, by_model[model])
+        for model in models:
+            self._plan_links(model, by_model[model])
+        self._add_parents_in_other_tables_of_deletions()
+        self._give_claimed_rows_to_their_new_owners()
+        self._arrange()
+        return self.plan
+
+    def _model(self, label: str) -> type[Model]:
+        try:
+            model = concrete(apps.get_model(label))
+        except (LookupError, ValueError):
+            raise PlanError(
+                f"The change log has changes of {label}, which is not installed (any more). "
+                "If the model was renamed, update the label in synchro's change log; if it was "
+                f"removed, delete its entries: ChangeLog.objects.filter(label={label!r}).delete()"
+            ) from None
+        self._check(model)
+        return model
+
+    def _check(self, model: type[Model]) -> None:
+        """Raise PlanError if the model may not be on REMOTE."""
+        if model not in self._checked:
+            self.remote.require(model)
+            self._checked.add(model)
+
+    @staticmethod
+    def _pk(model: type[Model], text: str) -> Any:
+        try:
+            return load_object_id(model, text)
+        except NaturalKeyError as error:
+            raise PlanError(
+                f"The change log names an object that cannot be: {error} Delete the entry: "
+                f"ChangeLog.objects.filter(label={model._meta.label_lower!r}, "
+                f"object_id={text!r}).delete()"
+            ) from error
+
+    # -- deletions
+
+    def _plan_deletions(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
+        gone = {pk: change for pk, change in objects.items() if change.deleted}
+        for chunk in batched(gone, conf.batch_size):
+            keys: dict[Any, NaturalKey | None] = {}
+            for pk in chunk:
+                text = gone[pk].key
+                # What was also added in this window REMOTE cannot know, except by reference.
+                keys[pk] = None if text is None or gone[pk].added else load_key(text)
+            added = {pk for pk in chunk if gone[pk].added}
+            self.counterparts.resolve(model, [pk for pk in chunk if pk not in added], keys=keys)
+            self._resolve_added_and_deleted(model, added)
+            known = self.counterparts.known(model)
+            found = {pk: known[pk] for pk in chunk if known[pk] is not None}
+            lost = self._lost(model, "", {pk: gone[pk].made for pk in found}, found)
+            deletions = self.plan.deletions.setdefault(model, {})
+            for pk, remote_pk in found.items():
+                change = gone[pk]
+                assert change.made is not None
+                if pk in lost:
+                    self.plan.kept.setdefault(identity(model), set()).add(remote_pk)
+                    self._skip_as_older(model, pk, "delete", change.made, lost[pk])
+                    continue
+                deletions[remote_pk] = Deletion(
+                    pk=pk,
+                    remote_pk=remote_pk,
+                    made=change.made,
+                    origin=change.origin,
+                    key=change.key,
+                )
+
+    def _resolve_added_and_deleted(self, model: type[Model], pks: set[Any]) -> None:
+        """An equal explicit key on REMOTE is no proof that REMOTE has it from here."""
+        if not pks:
+            return
+        root = identity(model)
+        found = self.counterparts.references.to_remote(root, pks)
+        existing = self.remote.existing(root, found.values())
+        for pk in pks:
+            if pk not in self.counterparts.known(model):
+                key = found.get(pk)
+                self.counterparts.set(model, pk, key if key in existing else None)
+
+    def _add_parents_in_other_tables_of_deletions(self) -> None:
+        for model in list(self.plan.deletions):
+            for parent, link in parents(model).items():
+                self._add_parent_deletions(model, parent, link)
+
+    def _add_parent_deletions(
+        self, model: type[Model], parent: type[Model], link: ForeignKey[Any, Any]
+    ) -> None:
+        """A deleted child takes its parent's row along, unless LOCAL kept it."""
+        deletions = self.plan.deletions[model]
+        if link.primary_key:
+            there = {key: deletion.pk for key, deletion in deletions.items()}
+            kept = self.source.existing(parent, [pk for pk in there.values() if pk is not None])
+            rows = {key: key for key, pk in there.items() if pk not in kept}
+        else:
+            # A second parent has a key of its own; REMOTE's row tells which.
+            rows = {
+                key: parent_key
+                for key, parent_key in self.remote.rows(model, deletions, [link.attname])
+                if parent_key is not None
+            }
+            own = self.counterparts.references.to_local(identity(parent), rows.values())
+            kept = self.source.existing(parent, own.values())
+            rows = {key: value for key, value in rows.items() if own.get(value) not in kept}
+        present = self.remote.existing(parent, rows.values())
+        others = self.plan.deletions.setdefault(parent, {})
+        for key, parent_key in rows.items():
+            if parent_key in present and parent_key not in others:
+                child = deletions[key]
+                others[parent_key] = Deletion(
+                    pk=child.pk if link.primary_key else None,
+                    remote_pk=parent_key,
+                    made=child.made,
+                    origin=child.origin,
+                )
+        for grandparent, upward in parents(parent).items():
+            self._add_parent_deletions(parent, grandparent, upward)
+
+    def _give_claimed_rows_to_their_new_owners(self) -> None:
+        """A row that is to go, but now is the counterpart of another object, is made over."""
+        for model, deletions in self.plan.deletions.items():
+            writes = self.plan.writes.get(model, {})
+            for remote_pk, deletion in list(deletions.items()):
+                owner = self.counterparts.owner(model, remote_pk)
+                if owner is not None and owner != deletion.pk:
+                    del deletions[remote_pk]
+                    if deletion.pk is not None:
+                        self.counterparts.known(model)[deletion.pk] = None
+                    if owner in writes:
+                        writes[owner].recreated = True
+
+    # -- writes
+
+    def _plan_writes(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
+        written = {pk: change for pk, change in objects.items() if change.written}
+        for chunk in batched(written, conf.batch_size):
+            present = self.source.existing(model, chunk)
+            for pk in chunk:
+                if pk not in present:
+                    self._skip_as_vanished(model, pk, "write")
+            pks = [pk for pk in chunk if pk in present]
+            self._forget_vanished_counterparts(model, pks)
+            self.counterparts.resolve(model, pks)
+            self._write(
+                model,
+                [
+                    Change(
+                        pk=pk,
+                        made=written[pk].made or self.now,
+                        origin=written[pk].origin,
+                        recreated=written[pk].recreated,
+                    )
+                    for pk in pks
+                ],
+            )
+        self._bring_all_along()
+
+    def _forget_vanished_counterparts(self, model: type[Model], pks: list[Any]) -> None:
+        """A tombstone under another label of the family may have resolved the key already."""
+        if len(family(model)) == 1:
+            return
+        known = self.counterparts.known(model)
+        for pk in pks:
+            if pk in known and known[pk] is None:
+                self.counterparts.forget(model, pk)
+
+    def _write(self, model: type[Model], changes: list[Change]) -> None:
+        """Plan rows to be written, and everything that they need. Their counterparts are
+        resolved, and they exist on LOCAL."""
+        logged = {change.pk: change for change in changes if change.logged}
+        found = self._remote_keys(model, logged)
+        lost = self._lost(model, "", {pk: logged[pk].made for pk in found}, found)
+        for pk, remote in lost.items():
+            self._skip_as_older(model, pk, "write", logged[pk].made, remote)
+        planned = self.plan.writes.setdefault(model, {})
+        fresh: list[Change] = []
+        for change in changes:
+            if change.pk in lost:
+                continue
+            if change.pk not in planned:
+                fresh.append(change)
+                planned[change.pk] = change
+            elif change.logged and not planned[change.pk].logged:
+                planned[change.pk] = change
+        if fresh:
+            # Not at once: a chain of parents may be longer than Python's stack.
+            self._waiting.append((model, fresh))
+
+    def _bring_all_along(self) -> None:
+        while self._waiting:
+            self._bring_along(*self._waiting.pop())
+
+    def _remote_keys(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, Any]:
+        """The keys under which REMOTE's log may know objects, also rows that are gone there."""
+        known = self.counterparts.known(model)
+        found = {pk: known[pk] for pk in pks if known.get(pk) is not None}
+        rest = [pk for pk in pks if pk not in found]
+        if rest:
+            root = identity(model)
+            found.update(self.counterparts.references.to_remote(root, rest))
+            found.update(
+                {
+                    pk: key
+                    for pk in rest
+                    if pk not in found and (key := self._explicit_key(root, pk)) is not None
+                }
+            )
+        return found
+
+    def _explicit_key(self, root: type[Model], pk: Any) -> Any:
+        if has_automatic_key(root):
+            return None
+        return self.counterparts.translated(root, pk)
+
+    def _bring_along(self, model: type[Model], changes: list[Change]) -> None:
+        """Add to the plan what rows need on REMOTE: the targets of their foreign keys."""
+        skip = skipped_fields(model)
+        fields = [
+            field
+            for field in foreign_keys(model)
+            if field.name not in skip and field.attname not in skip
+        ]
+        generic = [field for field in generic_foreign_keys(model) if field.name not in skip]
+        if not fields and not generic:
+            return
+        by_pk = {change.pk: change for change in changes}
+        links = {link: parent for parent, link in parents(model).items()}
+        for chunk in batched(by_pk, conf.batch_size):
+            names = [field.attname for field in fields]
+            for one in generic:
+                names += [model._meta.get_field(one.ct_field).attname, one.fk_field]
+            rows = list(self.source.rows(model, chunk, names))
+            for index, field in enumerate(fields, start=1):
+                if field in links:
+                    own = {row[index]: by_pk[row[0]] for row in rows if row[index] is not None}
+                    self._write_parents(links[field], own)
+                else:
+                    self._need(model, field, [(row[0], row[index]) for row in rows])
+            for index, _ in enumerate(generic):
+                at = 1 + len(fields) + 2 * index
+                self._need_generic([(row[at], row[at + 1]) for row in rows])
+
+    def _write_parents(self, parent: type[Model], children: dict[Any, Change]) -> None:
+        """A changed child may have changed its row in the parent's table as well."""
+        self._check(parent)
+        self.counterparts.resolve(parent, children)
+        self._write(
+            parent,
+            [
+                Change(
+                    pk=pk,
+                    made=child.made,
+                    origin=child.origin,
+                    recreated=child.recreated,
+                    logged=False,
+                )
+                for pk, child in children.items()
+            ],
+        )
+
+    def _need(
+        self, model: type[Model], field: ForeignKey[Any, Any], pairs: list[tuple[Any, Any]]
+    ) -> None:
+        """Rows (key, value of the foreign key) need the field's targets on REMOTE."""
+        needed = {value: pk for pk, value in pairs if value is not None}
+        other = target(field)
+        if not points_at_key(field):
+            keys = self.source.by_field(other, field.target_field.attname, needed)
+            missing = self._bring(other, keys.values()) | {
+                value for value in needed if value not in keys
+            }
+        else:
+            missing = self._bring(other, needed)
+        if missing and field.db_constraint:
+            value = next(iter(missing))
+            owner = needed.get(value)
+            raise PlanError(
+                f"{model._meta.label} {owner}: {field.name} points at {other._meta.label} "
+                f"{value}, which does not exist on {self.source.side.alias!r}. Mend the row there."
+            )
+
+    def _need_generic(self, pairs: list[tuple[Any, Any]]) -> None:
+        by_type: dict[Any, set[str]] = {}
+        for type_id, text in pairs:
+            if type_id is not None and text is not None:
+                by_type.setdefault(type_id, set()).add(text)
+        for type_id, texts in by_type.items():
+            other = self._generic_target(type_id)
+            if other is None:
+                continue
+            pks = []
+            for text in texts:
+                try:
+                    pks.append(load_object_id(other, str(text)))
+                except NaturalKeyError:
+                    continue
+            self._bring(other, pks)
+
+    def _generic_target(self, type_id: Any) -> type[Model] | None:
+        alias = self.source.side.alias
+        content_type = ContentType.objects.db_manager(alias).get_for_id(type_id)
+        found = content_type.model_class()
+        return None if found is None else concrete(found)
+
+    def _bring(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
+        """Make sure that objects will be on REMOTE. Returns those that LOCAL lacks as well."""
+        self._check(model)
+        pks = list(pks)
+        self.counterparts.resolve(model, pks)
+        known = self.counterparts.known(model)
+        planned = self.plan.writes.get(model, {})
+        lacking = [pk for pk in pks if known[pk] is None and pk not in planned]
+        present = self.source.existing(model, lacking)
+        if present:
+            self._write(
+                model,
+                [Change(pk=pk, made=self.now, logged=False) for pk in lacking if pk in present],
+            )
+        doomed = self.plan.deletions.get(model, {})
+        again = [pk for pk in pks if known[pk] in doomed]
+        for pk in self.source.existing(model, again):
+            # Deleted by the log, and yet there: LOCAL wrote it again without a log row.
+            doomed.pop(known[pk], None)
+        return {pk for pk in lacking if pk not in present}
+
+    # -- links
+
+    def _plan_links(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
+        skip = skipped_fields(model)
+        fields = {field.name: field for field in automatic_links(model) if field.name not in skip}
+        for name, field in fields.items():
+            wanted: dict[Any, LinkChange] = {}
+            for pk, change in objects.items():
+                if change.recreated:
+                    wanted[pk] = LinkChange(pk=pk, made=change.made or self.now, logged=False)
+                elif name in change.links:
+                    made, origin = change.links[name]
+                    wanted[pk] = LinkChange(pk=pk, made=made, origin=origin)
+                elif "" in change.links:
+                    made, origin = change.links[""]
+                    wanted[pk] = LinkChange(pk=pk, made=made, origin=origin)
+            if wanted:
+                self._link(model, field, wanted, objects)
+
+    def _link(
+        self,
+        model: type[Model],
+        field: ManyToManyField[Any, Any],
+        wanted: dict[Any, LinkChange],
+        objects: dict[Any, Collapsed],
+    ) -> None:
+        other = concrete(field.related_model)
+        planned = self.plan.links.setdefault((model, field.name), {})
+        for chunk in batched(wanted, conf.batch_size):
+            present = self.source.existing(model, chunk)
+            for pk in chunk:
+                if pk not in present and not objects[pk].written:
+                    self._skip_as_vanished(model, pk, "link")
+            pks = [pk for pk in chunk if pk in present]
+            self.counterparts.resolve(model, pks)
+            found = self._remote_keys(model, pks)
+            times = {pk: wanted[pk].made for pk in found if wanted[pk].logged}
+            lost = self._lost(model, field.name, times, found)
+            for pk, remote in lost.items():
+                self._skip_as_older(model, pk, "link", wanted[pk].made, remote)
+            pks = [pk for pk in pks if pk not in lost]
+            planned.update((pk, wanted[pk]) for pk in pks)
+            self._bring(model, pks)
+            self._bring(other, {there for _, there in self.source.links(field, pks)})
+            self._bring_all_along()
+
+    # -- conflicts
+
+    def _lost(
+        self,
+        model: type[Model],
+        field: str,
+        times: dict[Any, datetime],
+        remote_keys: dict[Any, Any],
+    ) -> dict[Any, RemoteChange]:
+        """Which of LOCAL's changes (key -> time) REMOTE has newer ones of, and those."""
+        if not times or not self.remote.side.has_tables:
+            return {}
+        labels = [other._meta.label_lower for other in family(model)]
+        texts = {pk: object_id(model, remote_keys[pk]) for pk in times}
+        lost: dict[Any, RemoteChange] = {}
+        for chunk in batched(texts, 500):
+            newest = log.newest(self.remote.side.alias, labels, [texts[pk] for pk in chunk])
+            for pk in chunk:
+                rivals = [newest.get((texts[pk], field))]
+                if field:
+                    # Links go with their object: its deletion is a change of its links, too.
+                    own = newest.get((texts[pk], ""))
+                    rivals.append(own if own is not None and own.action == DELETION else None)
+                for rival in rivals:
+                    if rival is not None and not newest_wins(
+                        times[pk],
+                        rival,
+                        local_uid=self.source.side.uid,
+                        received_batch=self.received.received_batch,
+                    ):
+                        lost[pk] = rival
+        return lost
+
+    def _skip_as_older(
+        self, model: type[Model], pk: Any, action: str, made: datetime, remote: RemoteChange
+    ) -> None:
+        self.plan.skipped.append(
+            Skipped(
+                label=model._meta.label_lower,
+                pk=pk,
+                action=action,
+                reason="remote-newer",
+                detail=f"changed later on {self.remote.side.alias!r} "
+                f"({remote.made:%Y-%m-%d %H:%M:%S}) than here ({made:%Y-%m-%d %H:%M:%S})",
+            )
+        )
+
+    def _skip_as_vanished(self, model: type[Model], pk: Any, action: str) -> None:
+        self.plan.skipped.append(
+            Skipped(
+                label=model._meta.label_lower,
+                pk=pk,
+                action=action,
+                reason="vanished",
+                detail="the row is gone, and no deletion was logged",
+            )
+        )
+
+    # -- order
+
+    def _arrange(self) -> None:
+        """Put models into the order of replay, and leave out those with nothing to do."""
+        plan = self.plan
+        plan.writes = {m: plan.writes[m] for m in in_order(plan.writes) if plan.writes[m]}
+        order = in_order([m for m in plan.deletions if plan.deletions[m]])
+        plan.deletions = {model: plan.deletions[model] for model in reversed(order)}
+        plan.links = {key: links for key, links in plan.links.items() if links}
+

@@ -1,0 +1,121 @@
+"""Which row on REMOTE stands for which row on LOCAL: what was written down about it.
+
+A reference is stored in the database that received the object. So what LOCAL made on REMOTE is
+found in REMOTE's table, and what REMOTE made on LOCAL is found in LOCAL's: both are asked. Where
+REMOTE has no tables of synchro, references are stored on LOCAL once REMOTE has committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, QuerySet
+
+from synchro.chunks import batched
+from synchro.conf import conf
+from synchro.keys import load_object_id, object_id
+from synchro.models import Reference
+from synchro.nodes import Side
+
+_IDS_PER_QUERY = 900
+
+
+class References:
+    """The references between the two databases of a run."""
+
+    def __init__(self, local: Side, remote: Side) -> None:
+        self.local = local
+        self.remote = remote
+        self._later: dict[type[Model], dict[str, str]] = {}
+        self._gone: dict[type[Model], list[str]] = {}
+
+    def to_remote(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, Any]:
+        """LOCAL key -> REMOTE key, of the keys that have a reference."""
+        return self._find(model, pks, here="local_object_id", there="remote_object_id")
+
+    def to_local(self, model: type[Model], remote_pks: Iterable[Any]) -> dict[Any, Any]:
+        """REMOTE key -> LOCAL key, of the keys that have a reference."""
+        return self._find(model, remote_pks, here="remote_object_id", there="local_object_id")
+
+    def _find(
+        self, model: type[Model], pks: Iterable[Any], *, here: str, there: str
+    ) -> dict[Any, Any]:
+        """``here`` and ``there``: the columns of a row on LOCAL; on REMOTE they change places."""
+        ids = {object_id(model, pk): pk for pk in pks}
+        found: dict[Any, Any] = {}
+        for chunk in batched(ids, _IDS_PER_QUERY):
+            rows = self._on_local(model).filter(**{f"{here}__in": chunk})
+            pairs = dict(rows.values_list(here, there))
+            if self.remote.has_tables:
+                rows = self._on_remote(model).filter(**{f"{there}__in": chunk})
+                pairs.update(rows.values_list(there, here))
+            for mine, other in pairs.items():
+                found[ids[mine]] = load_object_id(model, other)
+        return found
+
+    def save(self, model: type[Model], pairs: Mapping[Any, Any]) -> None:
+        """Write down LOCAL key -> REMOTE key, in place of what was known of either."""
+        texts = {
+            object_id(model, pk): object_id(model, remote_pk) for pk, remote_pk in pairs.items()
+        }
+        if not self.remote.has_tables:
+            self._later.setdefault(model, {}).update(texts)
+            return
+        rows = {remote_id: local_id for local_id, remote_id in texts.items()}
+        self._replace(self.remote.alias, self._on_remote(model), model, self.local.uid, rows)
+
+    def drop(self, model: type[Model], pks: Iterable[Any], remote_pks: Iterable[Any]) -> None:
+        """Forget what was known of deleted rows."""
+        self._gone.setdefault(model, []).extend(object_id(model, pk) for pk in pks)
+        if self.remote.has_tables:
+            for chunk in batched((object_id(model, pk) for pk in remote_pks), _IDS_PER_QUERY):
+                self._on_remote(model).filter(local_object_id__in=chunk).delete()
+
+    def finish(self) -> None:
+        """Write on LOCAL what belongs there. To be called once REMOTE has committed."""
+        for model, ids in self._gone.items():
+            for chunk in batched(ids, _IDS_PER_QUERY):
+                self._on_local(model).filter(local_object_id__in=chunk).delete()
+        for model, pairs in self._later.items():
+            self._replace(
+                self.local.alias, self._on_local(model), model, self.remote.uid, pairs
+            )
+        self._gone, self._later = {}, {}
+
+    @staticmethod
+    def _replace(
+        alias: str,
+        rows: QuerySet[Reference],
+        model: type[Model],
+        node: str,
+        pairs: Mapping[str, str],
+    ) -> None:
+        content_type = ContentType.objects.db_manager(alias).get_for_model(model)
+        for chunk in batched(pairs.items(), _IDS_PER_QUERY):
+            rows.filter(local_object_id__in=[mine for mine, _ in chunk]).delete()
+            rows.filter(remote_object_id__in=[other for _, other in chunk]).delete()
+            Reference.objects.using(alias).bulk_create(
+                [
+                    Reference(
+                        node=node,
+                        content_type_id=content_type.pk,
+                        label=model._meta.label_lower,
+                        local_object_id=mine,
+                        remote_object_id=other,
+                    )
+                    for mine, other in chunk
+                ]
+            )
+
+    def _on_remote(self, model: type[Model]) -> QuerySet[Reference]:
+        rows = Reference.objects.using(self.remote.alias)
+        return rows.filter(label=model._meta.label_lower, node=self.local.uid)
+
+    def _on_local(self, model: type[Model]) -> QuerySet[Reference]:
+        rows = Reference.objects.using(self.local.alias).filter(label=model._meta.label_lower)
+        if self.remote.alias == conf.remote:
+            # 0.x had one REMOTE and did not write down which.
+            return rows.filter(node__in=(self.remote.uid, ""))
+        return rows.filter(node=self.remote.uid)

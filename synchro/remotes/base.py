@@ -1,0 +1,65 @@
+"""The two ends of a run as the planner and the replay see them.
+
+A ``DATABASES`` alias is one pair of them (``synchro.remotes.database``). Everything between the
+ends speaks in models, primary keys and rows of values; another kind of end implements these
+methods.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from django.db.models import ManyToManyField, Model
+
+from synchro.keys import NaturalKey, NaturalLookup
+from synchro.nodes import Side
+
+
+class End(ABC):
+    """A database, or something like it, that can be read in sets."""
+
+    side: Side
+
+    @abstractmethod
+    def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
+        """Which of the primary keys have a row in the model's own table."""
+
+    @abstractmethod
+    def rows(
+        self, model: type[Model], pks: Iterable[Any], names: Sequence[str]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows as tuples: the primary key, then the named attributes, in no certain order.
+
+        A plain JSON field comes as its text, since JSON null is not SQL NULL.
+        """
+
+    @abstractmethod
+    def links(
+        self, field: ManyToManyField[Any, Any], pks: Iterable[Any]
+    ) -> Iterator[tuple[Any, Any]]:
+        """The links of objects in one many-to-many field: (owner's key, target's key)."""
+
+    @abstractmethod
+    def by_natural_key(
+        self, lookup: NaturalLookup, keys: Iterable[NaturalKey]
+    ) -> dict[NaturalKey, list[Any]]:
+        """The primary keys of the rows that have natural keys, lowest first."""
+
+    @abstractmethod
+    def by_field(self, model: type[Model], name: str, values: Iterable[Any]) -> dict[Any, Any]:
+        """Value of a unique field -> primary key, of the values that have a row."""
+
+
+class Source(End):
+    """The end whose changes are replayed."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[None]:
+        """While it is open all reads see one state, where the database can do that."""
+
+    @abstractmethod
+    def instances(self, model: type[Model], pks: Iterable[Any]) -> Iterator[Model]:
+        """Model instances, for natural keys that only a method of the model can tell."""

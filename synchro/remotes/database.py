@@ -1,0 +1,168 @@
+"""A ``DATABASES`` alias as an end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
+from django.db import connections, router, transaction
+from django.db.models import ManyToManyField, Model, Q, QuerySet, TextField
+from django.db.models.functions import Cast
+
+from synchro.chunks import batched
+from synchro.exceptions import NaturalKeyError, PlanError
+from synchro.graph import key_attribute
+from synchro.keys import NaturalKey, NaturalLookup
+from synchro.nodes import Side
+from synchro.remotes.base import End, Source
+from synchro.sql import holds_plain_json
+
+_KEYS_PER_QUERY = 900
+_COMBINATIONS_PER_QUERY = 150
+
+
+def key_chunks(pks: Iterable[Any]) -> Iterator[list[Any]]:
+    """Primary keys in portions that one query can hold on every database."""
+    chunk: list[Any]
+    pks = list(pks)
+    composite = bool(pks) and isinstance(pks[0], tuple)
+    for chunk in batched(pks, _COMBINATIONS_PER_QUERY if composite else _KEYS_PER_QUERY):
+        yield chunk
+
+
+class DatabaseEnd(End):
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.connection = connections[side.alias]
+
+    def objects(self, model: type[Model]) -> QuerySet[Any]:
+        """All rows of a model, past any manager of its own."""
+        return model._base_manager.using(self.side.alias).order_by()
+
+    def require(self, model: type[Model]) -> None:
+        """Raise PlanError if a database router keeps the model off this database."""
+        if not router.allow_migrate_model(self.side.alias, model):
+            raise PlanError(
+                f"{model._meta.label}: a database router does not allow this model on "
+                f"{self.side.alias!r}. Take it out of SYNCHRO_MODELS, or change DATABASE_ROUTERS."
+            )
+
+    def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
+        found: set[Any] = set()
+        for chunk in key_chunks(pks):
+            found.update(
+                self.objects(model).filter(pk__in=chunk).values_list(key_attribute(model), flat=True)
+            )
+        return found
+
+    def rows(
+        self, model: type[Model], pks: Iterable[Any], names: Sequence[str]
+    ) -> Iterator[tuple[Any, ...]]:
+        wanted: list[Any] = [key_attribute(model)]
+        for name in names:
+            field = model._meta.get_field(name) if name in _json_names(model) else None
+            wanted.append(Cast(name, TextField()) if field is not None else name)
+        for chunk in key_chunks(pks):
+            yield from self.objects(model).filter(pk__in=chunk).values_list(*wanted)
+
+    def links(
+        self, field: ManyToManyField[Any, Any], pks: Iterable[Any]
+    ) -> Iterator[tuple[Any, Any]]:
+        through = field.remote_field.through
+        near = through._meta.get_field(field.m2m_field_name()).attname
+        far = through._meta.get_field(field.m2m_reverse_field_name()).attname
+        for chunk in key_chunks(pks):
+            rows = self.objects(through).filter(**{f"{near}__in": chunk})
+            yield from rows.values_list(near, far)
+
+    def by_natural_key(
+        self, lookup: NaturalLookup, keys: Iterable[NaturalKey]
+    ) -> dict[NaturalKey, list[Any]]:
+        keys = list(dict.fromkeys(keys))
+        if lookup.fields is None:
+            return self._one_by_one(lookup, keys)
+        found: dict[NaturalKey, list[Any]] = {}
+        wanted = set(keys)
+        size = _KEYS_PER_QUERY if len(lookup.fields) == 1 else _COMBINATIONS_PER_QUERY
+        rows = lookup.manager.db_manager(self.side.alias).get_queryset().order_by("pk")
+        for chunk in batched(keys, size):
+            condition = self.any_of(lookup.fields, chunk)
+            for pk, *values in rows.filter(condition).values_list("pk", *lookup.fields):
+                # The database may take other text for equal (case, accents, spaces).
+                if tuple(values) in wanted:
+                    found.setdefault(tuple(values), []).append(pk)
+        return found
+
+    def by_field(self, model: type[Model], name: str, values: Iterable[Any]) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        for chunk in batched(values, _KEYS_PER_QUERY):
+            rows = self.objects(model).filter(**{f"{name}__in": chunk})
+            found.update(rows.values_list(name, key_attribute(model)))
+        return found
+
+    @staticmethod
+    def any_of(fields: Sequence[str], keys: Sequence[NaturalKey]) -> Q:
+        """The condition that the fields have one of some combinations of values."""
+        if len(fields) == 1:
+            values = [value for (value,) in keys if value is not None]
+            condition = Q(**{f"{fields[0]}__in": values})
+            if len(values) < len(keys):
+                condition |= Q(**{f"{fields[0]}__isnull": True})
+            return condition
+        alternatives = [Q(**dict(zip(fields, key, strict=True))) for key in keys]
+        return Q(*alternatives, _connector=Q.OR)
+
+    def _one_by_one(
+        self, lookup: NaturalLookup, keys: list[NaturalKey]
+    ) -> dict[NaturalKey, list[Any]]:
+        manager: Any = lookup.manager.db_manager(self.side.alias)
+        found: dict[NaturalKey, list[Any]] = {}
+        for key in keys:
+            try:
+                found[key] = [manager.get_by_natural_key(*key).pk]
+            except ObjectDoesNotExist:
+                continue
+            except MultipleObjectsReturned as error:
+                raise NaturalKeyError(
+                    f"{lookup.model._meta.label}: the natural key {key!r} finds several rows on "
+                    f"{self.side.alias!r} ({error}). Make it unique there."
+                ) from error
+        return found
+
+
+class DatabaseSource(DatabaseEnd, Source):
+    def instances(self, model: type[Model], pks: Iterable[Any]) -> Iterator[Model]:
+        for chunk in key_chunks(pks):
+            yield from self.objects(model).filter(pk__in=chunk)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        connection = self.connection
+        if connection.in_atomic_block or not self._can_snapshot():
+            yield
+            return
+        if connection.vendor == "mysql":
+            # Holds for the next transaction only, and that is the one below.
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        with transaction.atomic(using=self.side.alias):
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield
+
+    def _can_snapshot(self) -> bool:
+        if self.connection.vendor != "sqlite":
+            return True
+        # Without a write-ahead log, an open read would keep writers from committing.
+        with self.connection.cursor() as cursor:
+            cursor.execute("PRAGMA journal_mode")
+            return bool(cursor.fetchone()[0] == "wal")
+
+
+def _json_names(model: type[Model]) -> frozenset[str]:
+    return frozenset(
+        field.attname for field in model._meta.concrete_fields if holds_plain_json(field)
+    )

@@ -1,0 +1,537 @@
+"""Applies a plan to REMOTE, within one transaction that the caller holds.
+
+Rows that are made anew let go of their old links; then parents before children, links,
+deletions in reverse. Values are read from LOCAL chunk by chunk as they are needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from django.db.models import Field, FileField, Model
+
+from synchro.chunks import batched
+from synchro.conf import conf
+from synchro.counterparts import Counterparts
+from synchro.deletions import Deleter, detach
+from synchro.exceptions import ReplayError
+from synchro.graph import (
+    columns,
+    has_automatic_key,
+    parents,
+    skipped_fields,
+)
+from synchro.journal import Journal
+from synchro.keys import natural_lookup
+from synchro.links import replay_links
+from synchro.models import ADDITION, CHANGE
+from synchro.plan import Change, Plan
+from synchro.receivers import needs_save
+from synchro.remotes.base import Source
+from synchro.remotes.database import DatabaseEnd
+from synchro.sql import TableWriter, holds_plain_json, key_values
+from synchro.translate import Awaited, Translator, as_generic_id
+from synchro.uniques import Releaser, unique_groups
+
+# What a value that a database cannot hold raises, from Django's side or the driver's.
+REFUSALS = (DatabaseError, ValueError, TypeError, OverflowError, ArithmeticError)
+
+
+class Replay:
+    """One application of a plan."""
+
+    def __init__(
+        self,
+        source: Source,
+        remote: DatabaseEnd,
+        counterparts: Counterparts,
+        journal: Journal,
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self.source = source
+        self.remote = remote
+        self.counterparts = counterparts
+        self.journal = journal
+        self.progress = progress
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.writes: Mapping[type[Model], Mapping[Any, Change]] = {}
+        self._fix_ups: dict[tuple[type[Model], Field[Any, Any]], dict[Any, Awaited]] = {}
+
+    def apply(self, plan: Plan) -> None:
+        """Write the plan to REMOTE. Raises ReplayError naming the object that was refused."""
+        self.writes = plan.writes
+        for model, changes in plan.writes.items():
+            again = [change.pk for change in changes.values() if change.recreated]
+            known = self.counterparts.known(model)
+            present = [known[pk] for pk in again if known.get(pk) is not None]
+            detach(self.remote, model, present, self.counterparts)
+        for model, changes in plan.writes.items():
+            doomed = set(plan.deletions.get(model, ()))
+            self._write_model(model, changes, doomed)
+        self._fill_in()
+        for (model, name), links in plan.links.items():
+            count = replay_links(
+                self.source, self.remote, self.counterparts, self.journal, model, name, links
+            )
+            self._count(model, "link", count)
+        deleter = Deleter(self.source, self.remote, self.counterparts, self.journal, plan)
+        for model in plan.deletions:
+            self._count(model, "delete", deleter.delete(model))
+        self._count_left_over(deleter)
+
+    def _count(self, model: type[Model], action: str, number: int) -> None:
+        if number:
+            self.counts[model._meta.label_lower, action] += number
+
+    def _count_left_over(self, deleter: Deleter) -> None:
+        for model, number in deleter.taken_along.items():
+            self._count(model, "delete", number)
+
+    # -- writing the rows of one model
+
+    def _write_model(
+        self, model: type[Model], changes: Mapping[Any, Change], doomed: set[Any]
+    ) -> None:
+        writer = _ModelWriter(self, model, changes, doomed)
+        done = 0
+        todo: list[Any] = list(changes)
+        force = False
+        while todo:
+            postponed: list[Any] = []
+            for chunk in batched(todo, conf.batch_size):
+                late = writer.write(chunk, force=force)
+                postponed += late
+                done += len(chunk) - len(late)
+                self.progress(model._meta.label_lower, done, len(changes))
+            # Rows that wait for each other cannot all wait: the next round takes them as they are.
+            force = len(postponed) == len(todo)
+            todo = postponed
+        writer.close()
+
+    def fix_up_later(
+        self, model: type[Model], field: Field[Any, Any], pk: Any, awaited: Awaited
+    ) -> None:
+        """Note that a row's column can only be filled in once what it points at is there."""
+        self._fix_ups.setdefault((model, field), {})[pk] = awaited
+
+    def _fill_in(self) -> None:
+        """The second pass: columns whose targets were not there in the first one."""
+        for (model, field), rows in self._fix_ups.items():
+            writer = TableWriter(self.remote.connection, model, [*model._meta.pk_fields, field])
+            writer.prepare_update()
+            for chunk in batched(rows.items(), conf.batch_size):
+                writer.update(
+                    [
+                        (
+                            *key_values(model, self.counterparts.get(model, pk)),
+                            self._awaited(field, awaited),
+                        )
+                        for pk, awaited in chunk
+                    ]
+                )
+            writer.close()
+        self._fix_ups = {}
+
+    def _awaited(self, field: Field[Any, Any], awaited: Awaited) -> Any:
+        remote_pk = self.counterparts.get(awaited.model, awaited.pk)
+        if field.remote_field is not None:
+            return remote_pk
+        return as_generic_id(field, awaited.model, remote_pk)
+
+
+class _ModelWriter:
+    """Writes rows of one model in chunks."""
+
+    def __init__(
+        self,
+        replay: Replay,
+        model: type[Model],
+        changes: Mapping[Any, Change],
+        doomed: set[Any],
+    ) -> None:
+        self.replay = replay
+        self.model = model
+        self.changes = changes
+        self.doomed = doomed
+        self.remote = replay.remote
+        self.counterparts = replay.counterparts
+        self.by_save = needs_save(model)
+        self.automatic = has_automatic_key(model)
+        self.releaser = Releaser(replay.remote, model)
+        self.translator = Translator(
+            replay.source, replay.counterparts, model, replay.writes
+        )
+        skip = skipped_fields(model)
+        self.fields = [
+            field
+            for field in columns(model)
+            if field.name not in skip and field.attname not in skip
+        ]
+        self.skipped = [field for field in columns(model) if field not in self.fields]
+        keys = set(model._meta.pk_fields)
+        self.insert_fields = [f for f in (*self.fields, *self.skipped) if f not in keys]
+        # The database itself fills in the defaults that it knows.
+        self.insert_fields = [
+            f for f in self.insert_fields if f in self.fields or not _has_database_default(f)
+        ]
+        self.key_fields = list(model._meta.pk_fields)
+        connection = replay.remote.connection
+        own = [field for field in self.fields if field not in keys]
+        inserted = self.insert_fields if self.automatic else [*self.key_fields, *self.insert_fields]
+        self.inserter = TableWriter(connection, model, inserted)
+        self.updater = TableWriter(connection, model, [*self.key_fields, *own])
+        self.restorer = TableWriter(connection, model, [*self.key_fields, *self.insert_fields])
+        self._written: set[Any] = set()
+
+    def close(self) -> None:
+        self.updater.close()
+        self.restorer.close()
+
+    def write(self, pks: list[Any], *, force: bool) -> list[Any]:
+        """Write a chunk. Returns the keys of rows that had to be left for later.
+
+        ``force``: take rows whose obligatory foreign keys lead to rows that are not there yet.
+        """
+        rows = self._read(pks)
+        late = [] if force else [pk for pk in rows if self._must_wait(pk)]
+        for pk in late:
+            del rows[pk]
+        new, old, again = self._sort(rows)
+        deferred = [
+            (pk, field, awaited)
+            for pk in rows
+            for field, awaited in self.translator.awaited.get(pk, {}).items()
+        ]
+        for pk, field, _ in deferred:
+            if field.null:
+                rows[pk][field.attname] = None
+        # MariaDB checks foreign keys at once, the others when the transaction ends.
+        off = self.remote.connection.vendor == "mysql" and any(
+            not field.null for _, field, _ in deferred
+        )
+        if off:
+            self.remote.connection.disable_constraint_checking()
+        try:
+            if self.by_save:
+                self._save_all(new, old, again)
+            else:
+                self._write_all(new, old, again)
+        finally:
+            if off:
+                self.remote.connection.enable_constraint_checking()
+        for pk, field, awaited in deferred:
+            self.replay.fix_up_later(self.model, field, pk, awaited)
+        self._record(new, {**old, **again})
+        return late
+
+    # -- reading and translating
+
+    def _read(self, pks: list[Any]) -> dict[Any, dict[str, Any]]:
+        """The rows on LOCAL, attribute -> value, with keys as they are on REMOTE."""
+        names = [field.attname for field in self.fields]
+        rows = {
+            pk: dict(zip(names, values, strict=True))
+            for pk, *values in self.replay.source.rows(self.model, pks, names)
+        }
+        return self.translator.translate({pk: rows[pk] for pk in pks if pk in rows})
+
+    def _must_wait(self, pk: Any) -> bool:
+        """Whether a row needs, in a column that cannot be empty, one that is not there yet. A
+        model with receivers waits in any case: its receivers should see the whole object."""
+        return any(
+            field.remote_field is not None
+            and (self.by_save or not field.null or field.primary_key)
+            for field in self.translator.awaited.get(pk, {})
+        )
+
+    def _sort(
+        self, rows: dict[Any, dict[str, Any]]
+    ) -> tuple[dict[Any, dict[str, Any]], dict[Any, dict[str, Any]], dict[Any, dict[str, Any]]]:
+        """Rows to insert, to update, and to update as if they were new."""
+        known = self.counterparts.known(self.model)
+        present = {pk: known[pk] for pk in rows if known.get(pk) is not None}
+        if self.model._meta.parents:
+            # The root may be there while this table lacks the row.
+            existing = self.remote.existing(self.model, present.values())
+            present = {pk: key for pk, key in present.items() if key in existing}
+        new, old, again = {}, {}, {}
+        for pk, row in rows.items():
+            if pk not in present:
+                new[pk] = row
+            elif self.changes[pk].recreated:
+                again[pk] = row
+            else:
+                old[pk] = row
+        return new, old, again
+
+    def _with_defaults(self, row: dict[str, Any]) -> dict[str, Any]:
+        defaults = {
+            field.attname: _json_text(field, field.get_default())
+            for field in self.skipped
+            if not _has_database_default(field)
+        }
+        return {**row, **defaults}
+
+    def _key_there(self, pk: Any) -> Any:
+        """The key on REMOTE of a row that is there, or of one with an explicit key."""
+        found = self.counterparts.get(self.model, pk)
+        return self.counterparts.translated(self.model, pk) if found is None else found
+
+    # -- writing in sets
+
+    def _write_all(
+        self,
+        new: dict[Any, dict[str, Any]],
+        old: dict[Any, dict[str, Any]],
+        again: dict[Any, dict[str, Any]],
+    ) -> None:
+        if old:
+            self.updater.prepare_update()
+            self._guarded(old, self._update)
+        if again:
+            self.restorer.prepare_update()
+            self._guarded(
+                {pk: self._with_defaults(row) for pk, row in again.items()}, self._restore
+            )
+        if new:
+            self._guarded({pk: self._with_defaults(row) for pk, row in new.items()}, self._insert)
+
+    def _insert(self, rows: dict[Any, dict[str, Any]]) -> None:
+        values = [[row[field.attname] for field in self.insert_fields] for row in rows.values()]
+        if self.automatic:
+            keys = self.inserter.insert(values, returning=True)
+        else:
+            keys = [self._key_there(pk) for pk in rows]
+            self.inserter.insert(
+                [[*key_values(self.model, key), *row] for key, row in zip(keys, values, strict=True)],
+                returning=False,
+            )
+        for pk, key in zip(rows, keys, strict=True):
+            self.counterparts.set(self.model, pk, key)
+
+    def _update(self, rows: dict[Any, dict[str, Any]]) -> None:
+        self._update_with(self.updater, rows)
+
+    def _restore(self, rows: dict[Any, dict[str, Any]]) -> None:
+        self._update_with(self.restorer, rows)
+
+    def _update_with(self, writer: TableWriter, rows: dict[Any, dict[str, Any]]) -> None:
+        names = [field.attname for field in writer.fields[len(self.key_fields) :]]
+        writer.update(
+            [
+                [*key_values(self.model, self._key_there(pk)), *(row[name] for name in names)]
+                for pk, row in rows.items()
+            ]
+        )
+
+    def _guarded(
+        self,
+        rows: dict[Any, dict[str, Any]],
+        write: Callable[[dict[Any, dict[str, Any]]], None],
+    ) -> None:
+        """Write rows; where REMOTE refuses, free unique values and try again, then find the
+        row that is to blame by halving."""
+        error = self._attempt(rows, write)
+        if error is not None and isinstance(error, DatabaseError) and self._release(rows):
+            error = self._attempt(rows, write)
+        while error is not None:
+            if len(rows) == 1:
+                (pk,) = rows
+                raise self._refused(pk, error) from error
+            half = dict(list(rows.items())[: len(rows) // 2])
+            error_in_half = self._attempt(half, write)
+            if error_in_half is None:
+                rows = {pk: row for pk, row in rows.items() if pk not in half}
+                error = self._attempt(rows, write)
+            else:
+                rows, error = half, error_in_half
+        self._written.update(rows)
+
+    def _attempt(
+        self,
+        rows: dict[Any, dict[str, Any]],
+        write: Callable[[dict[Any, dict[str, Any]]], None],
+    ) -> Exception | None:
+        try:
+            with transaction.atomic(using=self.remote.side.alias):
+                write(rows)
+        except REFUSALS as error:
+            if not self.remote.connection.is_usable():
+                raise
+            return error
+        return None
+
+    def _release(self, rows: Mapping[Any, dict[str, Any]]) -> bool:
+        if not unique_groups(self.model):
+            return False
+        known = self.counterparts.known(self.model)
+        movable = {known[pk] for pk in self.changes if pk not in self._written}
+        movable.discard(None)
+        return self.releaser.release(
+            [(known.get(pk), row) for pk, row in rows.items()], movable | self.doomed
+        )
+
+    def _refused(self, pk: Any, error: Exception) -> ReplayError:
+        cause = " ".join(str(error).split())
+        name = f"{self.model._meta.label} {pk}"
+        key = self._natural_key(pk)
+        if key is not None:
+            name += f" (natural key {key!r})"
+        return ReplayError(
+            f"{self.remote.side.alias!r} refused {name}: {type(error).__name__}: {cause}. "
+            "Nothing was changed there; the change is tried again by the next run."
+        )
+
+    def _natural_key(self, pk: Any) -> Any:
+        lookup = natural_lookup(self.model)
+        if lookup is None or lookup.fields is None:
+            return None
+        found = list(self.replay.source.rows(self.model, [pk], lookup.fields))
+        return tuple(found[0][1:]) if found else None
+
+    # -- writing one by one
+
+    def _save_all(
+        self,
+        new: dict[Any, dict[str, Any]],
+        old: dict[Any, dict[str, Any]],
+        again: dict[Any, dict[str, Any]],
+    ) -> None:
+        if unique_groups(self.model):
+            self._release({**old, **again, **new})
+        kept = self._kept_values([*old])
+        restore: dict[Any, dict[str, Any]] = {}
+        for pk, row in {**old, **again, **new}.items():
+            values = {**row, **kept[pk]} if pk in old else self._with_defaults(row)
+            try:
+                with transaction.atomic(using=self.remote.side.alias):
+                    restore[pk] = self._save(pk, values, created=pk in new)
+            except REFUSALS as error:
+                if not self.remote.connection.is_usable():
+                    raise
+                raise self._refused(pk, error) from error
+            self._written.add(pk)
+        self._put_back({pk: values for pk, values in restore.items() if values})
+
+    def _kept_values(self, pks: list[Any]) -> dict[Any, dict[str, Any]]:
+        """REMOTE's values of the skipped fields, by key on LOCAL."""
+        if not self.skipped or not pks:
+            return {pk: {} for pk in pks}
+        owners = {self._key_there(pk): pk for pk in pks}
+        names = [field.attname for field in self.skipped]
+        return {
+            owners[key]: dict(zip(names, values, strict=True))
+            for key, *values in self.remote.rows(self.model, owners, names)
+        }
+
+    def _save(self, pk: Any, values: dict[str, Any], *, created: bool) -> dict[str, Any]:
+        """Save one object on REMOTE. Returns what ``save()`` rewrote by itself (``auto_now``),
+        and what an instance cannot carry (JSON null), attribute -> value to put back."""
+        instance = self._instance(pk, values, created=created)
+        instance.save(using=self.remote.side.alias)
+        self.counterparts.set(self.model, pk, instance.pk)
+        back = {}
+        for field in self.fields:
+            name = field.attname
+            if name not in values or field.primary_key:
+                continue
+            if holds_plain_json(field):
+                if values[name] == "null":
+                    back[name] = "null"
+            elif _rewrites(field) and getattr(instance, name) != values[name]:
+                back[name] = values[name]
+        return back
+
+    def _instance(self, pk: Any, values: dict[str, Any], *, created: bool) -> Model:
+        alias = self.remote.side.alias
+        known: dict[str, Any] = {}
+        for field in columns(self.model):
+            if field.attname in values:
+                known[field.attname] = self._python(field, values[field.attname])
+        if self.model._meta.parents:
+            known = {**self._parent_values(self.model, self._key_there(pk), values), **known}
+        if not (self.automatic and created):
+            keys = key_values(self.model, self._key_there(pk))
+            for field, value in zip(self.key_fields, keys, strict=True):
+                known[field.attname] = value
+        instance = self.model(**known)
+        instance._state.db = alias
+        instance._state.adding = created
+        return instance
+
+    def _parent_values(
+        self, model: type[Model], remote_pk: Any, row: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The values of the parents' tables, which were written to REMOTE before."""
+        found: dict[str, Any] = {}
+        for parent, link in parents(model).items():
+            key = remote_pk if link.primary_key else row[link.attname]
+            fields = columns(parent)
+            names = [field.attname for field in fields]
+            for _, *values in self.remote.rows(parent, [key], names):
+                stored = dict(zip(names, values, strict=True))
+                for field in fields:
+                    found[field.attname] = self._python(field, stored[field.attname])
+                found = {**self._parent_values(parent, key, stored), **found}
+        return found
+
+    def _python(self, field: Field[Any, Any], value: Any) -> Any:
+        """What an instance holds for a value that synchro carries."""
+        if isinstance(value, str) and holds_plain_json(field):
+            return field.from_db_value(value, None, self.remote.connection)  # type: ignore[attr-defined]
+        return value
+
+    def _put_back(self, rows: dict[Any, dict[str, Any]]) -> None:
+        """Restore values that ``save()`` rewrote, in the same transaction."""
+        by_names: dict[tuple[str, ...], list[Any]] = {}
+        for pk, values in rows.items():
+            by_names.setdefault(tuple(sorted(values)), []).append(pk)
+        for names, pks in by_names.items():
+            fields = [field for field in columns(self.model) if field.attname in names]
+            writer = TableWriter(self.remote.connection, self.model, [*self.key_fields, *fields])
+            writer.prepare_update()
+            writer.update(
+                [
+                    [
+                        *key_values(self.model, self._key_there(pk)),
+                        *(rows[pk][field.attname] for field in fields),
+                    ]
+                    for pk in pks
+                ]
+            )
+            writer.close()
+
+    # -- what was done
+
+    def _record(
+        self, new: dict[Any, dict[str, Any]], old: dict[Any, dict[str, Any]]
+    ) -> None:
+        journal, model = self.replay.journal, self.model
+        known = self.counterparts.known(model)
+        journal.refer(model, {pk: known[pk] for pk in (*new, *old)})
+        for rows, action in ((new, ADDITION), (old, CHANGE)):
+            journal.log(model, action, [(known[pk], self.changes[pk]) for pk in rows])
+        label = model._meta.label_lower
+        self.replay.counts[label, "create"] += len(new)
+        self.replay.counts[label, "update"] += len(old)
+
+
+def _has_database_default(field: Field[Any, Any]) -> bool:
+    return bool(field.has_db_default())  # type: ignore[attr-defined]
+
+
+def _rewrites(field: Field[Any, Any]) -> bool:
+    """Whether saving may change the value of the field by itself (``auto_now``)."""
+    return type(field).pre_save not in (Field.pre_save, FileField.pre_save)
+
+
+def _json_text(field: Field[Any, Any], value: Any) -> Any:
+    """A Python value of a plain JSON field as the text that synchro carries."""
+    if value is not None and holds_plain_json(field):
+        return json.dumps(value, cls=field.encoder)  # type: ignore[attr-defined]
+    return value
+

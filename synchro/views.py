@@ -1,0 +1,78 @@
+"""The page from which a member of staff synchronizes without a shell."""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.decorators import staff_member_required
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+
+from synchro.checkpoint import NEVER
+from synchro.conf import conf
+from synchro.core import reset_synchro, synchronize
+from synchro.exceptions import SynchroError
+from synchro.models import options
+
+
+@never_cache
+@csrf_protect
+@staff_member_required
+@transaction.non_atomic_requests
+def synchro(request: HttpRequest) -> HttpResponse:
+    """Show the state; POST ``synchro`` runs, POST ``reset`` forgets what is pending."""
+    if request.method not in ("GET", "HEAD", "POST"):
+        return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+    if "synchro" in request.POST:
+        _synchronize(request)
+        return HttpResponseRedirect(request.path)
+    if "reset" in request.POST:
+        _reset(request)
+        return HttpResponseRedirect(request.path)
+    last = options.last_check
+    context = {
+        **admin.site.each_context(request),
+        "title": _("Synchronization"),
+        "last": None if last == NEVER else last,
+        "remote": _remote_name(),
+        "reset_allowed": conf.allow_reset,
+    }
+    return TemplateResponse(request, "synchro.html", context)
+
+
+def _remote_name() -> str | None:
+    try:
+        return conf.remote
+    except ImproperlyConfigured:
+        return None
+
+
+def _synchronize(request: HttpRequest) -> None:
+    try:
+        result = synchronize()
+    except (SynchroError, ImproperlyConfigured) as error:
+        if conf.debug:
+            raise
+        messages.error(
+            request,
+            _("An error occured: %(msg)s (%(type)s)")
+            % {"msg": str(error), "type": type(error).__name__},
+        )
+        return
+    messages.info(request, result.message)
+    for skipped in result.skipped[:20]:
+        messages.warning(request, _("Not applied: %s") % skipped)
+    for warning in result.warnings:
+        messages.warning(request, warning)
+
+
+def _reset(request: HttpRequest) -> None:
+    if not conf.allow_reset:
+        messages.error(request, _("Resetting is not allowed (SYNCHRO_ALLOW_RESET)."))
+        return
+    reset_synchro()
+    messages.info(request, _("Synchronization has been reset."))

@@ -1,0 +1,93 @@
+"""What every test gets: both databases, and no caches left by the test before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import django.test
+import hypothesis
+import pytest
+from django.conf import settings
+from django.contrib.contenttypes.models import ContentType
+from django.core.cache import cache
+
+ALIASES = ["default", "remote"]
+
+_NOT_OUR_CHECK = [
+    # Fixtures of this suite hold nothing that one example could spoil for the next.
+    hypothesis.HealthCheck.function_scoped_fixture,
+    # An example writes to two databases, possibly on busy servers.
+    hypothesis.HealthCheck.too_slow,
+]
+hypothesis.settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    max_examples=40,
+    print_blob=True,
+    suppress_health_check=_NOT_OUR_CHECK,
+)
+hypothesis.settings.register_profile(
+    "thorough", deadline=None, max_examples=1000, suppress_health_check=_NOT_OUR_CHECK
+)
+hypothesis.settings.load_profile(os.environ.get("SYNCHRO_HYPOTHESIS") or "ci")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give every test both databases, and run the tests marked ``once`` in one pair only."""
+    first_pair = (settings.LOCAL_VENDOR, settings.REMOTE_VENDOR) == ("sqlite", "sqlite")
+    kept, dropped = [], []
+    for item in items:
+        if item.get_closest_marker("once") and not first_pair:
+            dropped.append(item)
+            continue
+        kept.append(item)
+        cls = getattr(item, "cls", None)
+        if cls is not None and issubclass(cls, django.test.SimpleTestCase):
+            continue  # says itself which databases it uses
+        mark = item.get_closest_marker("django_db")
+        options = dict(mark.kwargs) if mark else {}
+        if options.get("databases") is None:
+            options["databases"] = ALIASES
+            args = mark.args if mark else ()
+            item.add_marker(pytest.mark.django_db(*args, **options), append=False)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def fresh_caches() -> Iterator[None]:
+    """dbsettings caches its values, ContentType its rows: both outlive a rollback."""
+    cache.clear()
+    ContentType.objects.clear_cache()
+    yield
+    cache.clear()
+    ContentType.objects.clear_cache()
+
+
+@pytest.fixture
+def local() -> str:
+    """The alias whose changes are replayed."""
+    return "default"
+
+
+@pytest.fixture
+def remote() -> str:
+    """The alias where they are replayed to."""
+    return "remote"
+
+
+@pytest.fixture
+def child_environment() -> dict[str, str]:
+    """The environment of a process that shall work on this run's test databases.
+
+    Only rows that were committed are seen there: for tests with ``transaction=True``.
+    """
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "SYNCHRO_TEST_ATTACH": "1",
+    }

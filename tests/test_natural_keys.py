@@ -1,0 +1,157 @@
+"""NaturalManager and NaturalKeyModel, and how natural keys name objects."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import pickle
+
+import pytest
+from django.core.exceptions import MultipleObjectsReturned
+from django.db import models
+
+import synchro
+import synchro.core
+from synchro import NaturalKeyModel, NaturalManager
+from synchro.exceptions import SynchroError
+from tests.runs import LOCAL, REMOTE
+from tests.testapp.models import (
+    Category,
+    City,
+    Country,
+    Extended,
+    LoudManager,
+    Person,
+    Reading,
+    Shouted,
+    Street,
+    Truck,
+    Twin,
+    Vehicle,
+)
+
+
+def test_the_public_names_are_importable_from_both_places():
+    for name in (
+        "NaturalManager",
+        "NaturalKeyModel",
+        "DisableSynchroLog",
+        "disable_synchro_log",
+        "reset_synchro",
+        "synchronize",
+        "call_synchronize",
+    ):
+        assert getattr(synchro, name) is getattr(synchro.core, name)
+
+
+def test_a_natural_manager_finds_by_its_fields():
+    Reading.objects.create(code="a", day="2012-01-02", value=1)
+    wanted = Reading.objects.create(code="a", day="2012-01-03", value=2)
+    assert Reading.objects.get_by_natural_key("a", datetime.date(2012, 1, 3)) == wanted
+
+
+def test_a_natural_key_model_names_itself_and_is_found_by_that():
+    country = Country.objects.create(code="PL", name="Polska")
+    assert country.natural_key() == ("PL",)
+    assert Country.objects.get_by_natural_key("PL") == country
+
+
+def test_a_natural_key_follows_relations():
+    poland = Country.objects.create(code="PL", name="Polska")
+    other = Country.objects.create(code="BY", name="Białoruś")
+    City.objects.create(name="Brześć", country=poland)
+    city = City.objects.create(name="Brześć", country=other)
+    street = Street.objects.create(name="Główna", city=city)
+    assert city.natural_key() == ("Brześć", "Białoruś")
+    assert City.objects.get_by_natural_key("Brześć", "Białoruś") == city
+    assert Street.objects.get_by_natural_key(*street.natural_key()) == street
+
+
+def test_a_missing_link_is_a_part_of_the_key():
+    root = Category.objects.create(name="a")
+    Category.objects.create(name="a", parent=root)
+    assert root.natural_key() == ("a", None)
+    assert Category.objects.get_by_natural_key("a", None) == root
+
+
+def test_a_natural_manager_looks_at_its_own_database():
+    Country.objects.using(REMOTE).create(code="PL", name="Polska")
+    with pytest.raises(Country.DoesNotExist):
+        Country.objects.get_by_natural_key("PL")
+    assert Country.objects.db_manager(REMOTE).get_by_natural_key("PL").name == "Polska"
+    assert Country.objects.db_manager(LOCAL).count() == 0
+
+
+def test_several_rows_are_an_error():
+    for number in (1, 2):
+        Twin.objects.create(name="a", number=number)
+    with pytest.raises(MultipleObjectsReturned):
+        Twin.objects.get_by_natural_key("a")
+
+
+def test_several_rows_are_no_error_where_they_are_expected():
+    people = [Person.objects.create(first="J", last="K") for _ in range(2)]
+    assert Person.objects.get_by_natural_key("J", "K") in people
+    with pytest.raises(Person.DoesNotExist):
+        Person.objects.get_by_natural_key("J", "L")
+
+
+@pytest.mark.parametrize("model", [Shouted, Extended])
+def test_the_given_manager_is_extended(model):
+    row = model.objects.create(name="a")
+    assert isinstance(model.objects, LoudManager)
+    assert isinstance(model.objects, NaturalManager)
+    assert model.objects.loud() == ["A"]
+    assert model.objects.get_by_natural_key("a") == row
+
+
+def test_each_natural_manager_is_a_class_of_its_own_that_needs_no_arguments():
+    one, other = NaturalManager("code"), NaturalManager("name", allow_many=True)
+    assert type(one) is not type(other)
+    again = type(one)()
+    assert (again.fields, again.allow_many) == (("code",), False)
+    assert (other.fields, other.allow_many) == (("name",), True)
+
+
+def test_a_related_manager_is_a_natural_manager():
+    country = Country.objects.create(code="PL", name="Polska")
+    city = City.objects.create(name="Łódź", country=country)
+    elsewhere = Country.objects.create(code="DE", name="Niemcy")
+    assert country.city_set.get_by_natural_key("Łódź", "Polska") == city
+    with pytest.raises(City.DoesNotExist):
+        elsewhere.city_set.get_by_natural_key("Łódź", "Polska")
+
+
+def test_a_child_inherits_the_natural_key_of_its_parent():
+    truck = Truck.objects.create(plate="W1", load=2)
+    assert truck.natural_key() == ("W1",)
+    assert Truck.objects.get_by_natural_key("W1") == truck
+    assert Vehicle.objects.get_by_natural_key("W1").pk == truck.pk
+
+
+def test_a_natural_manager_without_fields_is_refused():
+    with pytest.raises(SynchroError, match="NaturalManager"):
+        NaturalManager()
+
+
+@pytest.mark.parametrize("wrong", [dict, models.Model, "Manager", models.Manager()])
+def test_a_manager_that_is_no_manager_class_is_refused(wrong):
+    with pytest.raises(SynchroError, match="Manager"):
+        NaturalManager("name", manager=wrong)
+
+
+def test_a_natural_key_that_is_a_string_is_refused():
+    with pytest.raises(SynchroError, match="tuple"):
+
+        class Wrong(NaturalKeyModel):
+            _natural_key = "name"  # type: ignore[assignment]
+            name = models.CharField(max_length=10)
+
+            class Meta:
+                app_label = "wrong"
+
+
+def test_natural_managers_can_be_pickled_and_copied_with_their_querysets():
+    Country.objects.create(code="PL", name="Polska")
+    assert copy.deepcopy(Country.objects.all())[0].code == "PL"
+    assert pickle.loads(pickle.dumps(Country.objects.all()))[0].code == "PL"

@@ -1,0 +1,226 @@
+"""Unique values that swap places, or pass from one row to another."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import override_settings
+
+from synchro import DisableSynchroLog, synchronize
+from tests.compare import assert_same
+from tests.runs import occupy, on_remote
+from tests.testapp.models import (
+    Author,
+    City,
+    Country,
+    Desk,
+    Item,
+    Locker,
+    Plant,
+    Seat,
+    Truck,
+    Warehouse,
+)
+
+
+@pytest.fixture(params=["auto", "save", "bulk"], autouse=True)
+def mode(request):
+    with override_settings(SYNCHRO_REPLAY=request.param):
+        yield request.param
+
+
+def swap(one, two, field, spare):
+    """Let two rows exchange the values of a unique field; each save is logged."""
+    first, second = getattr(one, field), getattr(two, field)
+    setattr(one, field, spare)
+    one.save()
+    setattr(two, field, first)
+    two.save()
+    setattr(one, field, second)
+    one.save()
+
+
+def test_two_rows_swap_a_unique_value():
+    one = Seat.objects.create(name="1", position=1)
+    two = Seat.objects.create(name="2", position=2)
+    synchronize()
+    swap(one, two, "position", 99)
+    synchronize()
+    assert dict(on_remote(Seat).values_list("name", "position")) == {"1": 2, "2": 1}
+
+
+def test_many_rows_rotate_a_unique_value():
+    seats = [Seat.objects.create(name=str(n), position=n) for n in range(12)]
+    synchronize()
+    for seat in seats:
+        seat.position += 100
+        seat.save()
+    for seat in seats:
+        seat.position = (seat.position - 99) % 12
+        seat.save()
+    with override_settings(SYNCHRO_BATCH_SIZE=5):
+        synchronize()
+    assert_same(Seat)
+
+
+def test_two_rows_swap_values_that_are_unique_together():
+    one = Desk.objects.create(name="1", room="a", number=1)
+    two = Desk.objects.create(name="2", room="a", number=2)
+    synchronize()
+    swap(one, two, "number", 99)
+    synchronize()
+    assert_same(Desk)
+    three = Desk.objects.create(name="3", room="b", number=1)
+    synchronize()
+    swap(one, three, "room", "x")
+    synchronize()
+    assert_same(Desk)
+
+
+def test_two_rows_swap_a_unique_value_that_may_be_missing():
+    one = Locker.objects.create(code="1", key_number="a")
+    two = Locker.objects.create(code="2", key_number="b")
+    Locker.objects.create(code="3")
+    synchronize()
+    swap(one, two, "key_number", None)
+    synchronize()
+    assert_same(Locker)
+
+
+def test_two_rows_swap_a_unique_reference():
+    authors = [Author.objects.create(name=name) for name in "ab"]
+    one = Locker.objects.create(code="1", owner=authors[0])
+    two = Locker.objects.create(code="2", owner=authors[1])
+    synchronize()
+    swap(one, two, "owner", None)
+    synchronize()
+    assert_same()
+
+
+def test_two_rows_swap_a_value_that_others_refer_to():
+    one = Warehouse.objects.create(code="1", name="one")
+    two = Warehouse.objects.create(code="2", name="two")
+    synchronize()
+    swap(one, two, "code", "spare")
+    synchronize()
+    assert_same(Warehouse)
+
+
+def test_two_rows_swap_a_natural_key_and_another_unique_value():
+    one = Plant.objects.create(name="1", serial=1)
+    two = Plant.objects.create(name="2", serial=2)
+    synchronize()
+    swap(one, two, "name", "spare")
+    swap(one, two, "serial", 99)
+    synchronize()
+    assert_same(Plant)
+
+
+def test_children_swap_a_unique_value_of_their_parents():
+    one = Truck.objects.create(plate="1", load=1)
+    two = Truck.objects.create(plate="2", load=2)
+    synchronize()
+    swap(one, two, "plate", "spare")
+    synchronize()
+    assert_same()
+
+
+def test_a_value_passes_from_a_deleted_row_to_a_new_one():
+    Seat.objects.create(name="old", position=1)
+    synchronize()
+    Seat.objects.get().delete()
+    Seat.objects.create(name="new", position=1)
+    synchronize()
+    assert list(on_remote(Seat).values_list("name", "position")) == [("new", 1)]
+
+
+def test_a_value_passes_from_a_deleted_row_to_an_old_one():
+    old = Seat.objects.create(name="old", position=1)
+    other = Seat.objects.create(name="other", position=2)
+    synchronize()
+    old.delete()
+    other.position = 1
+    other.save()
+    synchronize()
+    assert list(on_remote(Seat).values_list("name", "position")) == [("other", 1)]
+
+
+def test_a_value_passes_from_a_changed_row_to_a_new_one():
+    seat = Seat.objects.create(name="old", position=1)
+    synchronize()
+    seat.position = 2
+    seat.save()
+    Seat.objects.create(name="new", position=1)
+    synchronize()
+    assert_same(Seat)
+
+
+def test_a_value_passes_along_a_chain_with_a_new_and_a_deleted_row_at_its_ends():
+    seats = [Seat.objects.create(name=str(n), position=n) for n in range(4)]
+    synchronize()
+    seats[3].delete()
+    for seat in reversed(seats[:3]):
+        seat.position += 1
+        seat.save()
+    Seat.objects.create(name="new", position=0)
+    synchronize()
+    assert_same(Seat)
+
+
+def test_a_row_whose_child_must_move_first_gives_up_its_value():
+    """The old row can only go once its child points elsewhere, and the new one needs its value."""
+    old = Country.objects.create(code="PL", name="old")
+    city = City.objects.create(name="c", country=old)
+    synchronize()
+    Country.objects.filter(pk=old.pk).update(code="tmp")
+    new = Country.objects.create(code="PL", name="new")
+    city.country = new
+    city.save()
+    old.delete()
+    synchronize()
+    assert_same()
+    assert on_remote(City).get().country.name == "new"
+
+
+def test_a_value_that_another_row_gave_up_without_a_log_row_arrives_once_it_is_logged():
+    one = Seat.objects.create(name="1", position=1)
+    two = Seat.objects.create(name="2", position=2)
+    synchronize()
+    Seat.objects.filter(pk=one.pk).update(position=3)
+    two.position = 1
+    two.save()
+    Seat.objects.get(pk=one.pk).save()
+    synchronize()
+    assert_same(Seat)
+
+
+def test_a_deleted_explicit_key_comes_back_with_another_unique_value():
+    Locker.objects.create(code="1", key_number="a")
+    Locker.objects.create(code="2", key_number="b")
+    synchronize()
+    Locker.objects.all().delete()
+    Locker.objects.create(code="2", key_number="a")
+    Locker.objects.create(code="1", key_number="b")
+    synchronize()
+    assert_same(Locker)
+
+
+def test_unlogged_rows_of_remote_keep_their_values():
+    with DisableSynchroLog():
+        occupy(Seat, name="theirs", position=7)
+    one = Seat.objects.create(name="1", position=1)
+    two = Seat.objects.create(name="2", position=2)
+    synchronize()
+    swap(one, two, "position", 99)
+    synchronize()
+    assert on_remote(Seat).get(name="theirs").position == 7
+
+
+def test_keys_themselves_never_collide_on_the_way():
+    for code in ("a", "b"):
+        Item.objects.create(code=code, name=code)
+    synchronize()
+    Item.objects.all().delete()
+    for code in ("b", "c"):
+        Item.objects.create(code=code, name=f"again {code}")
+    synchronize()
+    assert_same(Item)
