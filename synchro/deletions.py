@@ -23,7 +23,7 @@ from synchro.counterparts import Counterparts
 from synchro.exceptions import ReplayError
 from synchro.graph import concrete, has_automatic_key, identity, key_attribute, target
 from synchro.journal import Journal
-from synchro.keys import object_id
+from synchro.keys import load_key, object_id
 from synchro.plan import Deletion, Plan, Skipped
 from synchro.receivers import needs_delete
 from synchro.remotes.base import Source
@@ -51,6 +51,11 @@ class Relation:
         if isinstance(self.field, GenericRelation):
             return models.CASCADE
         return self.field.remote_field.on_delete
+
+    @property
+    def is_parent_link(self) -> bool:
+        """Whether the depending rows are the rest of the same objects, in a child's table."""
+        return bool(getattr(self.field.remote_field, "parent_link", False))
 
     def rows(self, remote: DatabaseEnd, pks: Sequence[Any]) -> QuerySet[Any]:
         """The rows on REMOTE that depend on rows of the model."""
@@ -87,7 +92,7 @@ def relations(model: type[Model]) -> Iterator[Relation]:
             and concrete(found.model) is model
         ):
             field: Any = found.field
-            if field.model._meta.auto_created or field.remote_field.parent_link:
+            if field.model._meta.auto_created:
                 continue
             if isinstance(field, ForeignKey) and concrete(field.model) is field.model:
                 yield Relation(field.model, field)
@@ -264,7 +269,7 @@ class Deleter:
         kept = self.plan.kept.get(identity(relation.model), set())
         owners = self._owners(model, relation, deletions)
         along: dict[Any, Deletion] = {}
-        known = self._gone_on_local(relation.model, list(rest)) if follows else set()
+        known = self._gone_on_local(relation, list(rest)) if follows else set()
         for pk, value in rest.items():
             deletion = owners.get(str(value))
             if deletion is None or deletion.remote_pk not in deletions:
@@ -320,17 +325,25 @@ class Deleter:
             )
         )
 
-    def _gone_on_local(self, model: type[Model], remote_pks: list[Any]) -> set[Any]:
-        """Which rows on REMOTE stand for rows that LOCAL had and has no more."""
-        root = identity(model)
-        own = self.counterparts.references.to_local(root, remote_pks)
-        if not has_automatic_key(root) and self.remote.side.has_tables:
+    def _gone_on_local(self, relation: Relation, remote_pks: list[Any]) -> set[Any]:
+        """Which depending rows on REMOTE stand for rows that LOCAL had and has no more."""
+        model, root = relation.model, identity(relation.model)
+        own: dict[Any, Any] = {}
+        if not relation.is_parent_link:
+            own = self.counterparts.references.to_local(root, remote_pks)
+        if self.remote.side.has_tables:
+            # Equal explicit keys have no references, nor have the parts of one object.
             texts = {object_id(model, pk): pk for pk in remote_pks if pk not in own}
             sent = log.sent_by(
                 self.remote.side.alias, self.source.side.uid, model._meta.label_lower, texts
             )
-            own.update({texts[text]: texts[text] for text in sent})
-        alive = self.source.existing(root, own.values())
+            found = {texts[text] for text in sent}
+            own.update(
+                self.counterparts.references.to_local(root, found)
+                if has_automatic_key(root)
+                else {pk: pk for pk in found}
+            )
+        alive = self.source.existing(model, own.values())
         return {remote_pk for remote_pk, pk in own.items() if pk not in alive}
 
     def _refused(
@@ -338,7 +351,7 @@ class Deleter:
     ) -> ReplayError:
         name = f"{model._meta.label} {deletion.pk}"
         if deletion.key:
-            name += f" (natural key {deletion.key})"
+            name += f" (natural key {load_key(deletion.key)!r})"
         if more:
             name += f" or one of {more} more"
         return ReplayError(

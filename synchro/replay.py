@@ -77,19 +77,16 @@ class Replay:
             count = replay_links(
                 self.source, self.remote, self.counterparts, self.journal, model, name, links
             )
-            self._count(model, "link", count)
+            self.count(model, "link", count)
         deleter = Deleter(self.source, self.remote, self.counterparts, self.journal, plan)
         for model in plan.deletions:
-            self._count(model, "delete", deleter.delete(model))
-        self._count_left_over(deleter)
+            self.count(model, "delete", deleter.delete(model))
+        for model, number in deleter.taken_along.items():
+            self.count(model, "delete", number)
 
-    def _count(self, model: type[Model], action: str, number: int) -> None:
+    def count(self, model: type[Model], action: str, number: int) -> None:
         if number:
             self.counts[model._meta.label_lower, action] += number
-
-    def _count_left_over(self, deleter: Deleter) -> None:
-        for model, number in deleter.taken_along.items():
-            self._count(model, "delete", number)
 
     # -- writing the rows of one model
 
@@ -432,7 +429,11 @@ class _ModelWriter:
         """Save one object on REMOTE. Returns what ``save()`` rewrote by itself (``auto_now``),
         and what an instance cannot carry (JSON null), attribute -> value to put back."""
         instance = self._instance(pk, values, created=created)
-        instance.save(using=self.remote.side.alias)
+        if created:
+            # Never an update of a row that happens to have the key.
+            instance.save(using=self.remote.side.alias, force_insert=True)
+        else:
+            instance.save(using=self.remote.side.alias)
         self.counterparts.set(self.model, pk, instance.pk)
         back = {}
         for field in self.fields:
@@ -450,11 +451,13 @@ class _ModelWriter:
         alias = self.remote.side.alias
         known: dict[str, Any] = {}
         for field in columns(self.model):
-            if field.attname in values:
+            if field.attname in values and not field.primary_key:
                 known[field.attname] = self._python(field, values[field.attname])
         if self.model._meta.parents:
             known = {**self._parent_values(self.model, self._key_there(pk), values), **known}
-        if not (self.automatic and created):
+        if self.automatic and created:
+            known.pop(self.key_fields[0].attname, None)
+        else:
             keys = key_values(self.model, self._key_there(pk))
             for field, value in zip(self.key_fields, keys, strict=True):
                 known[field.attname] = value
@@ -515,9 +518,8 @@ class _ModelWriter:
         journal.refer(model, {pk: known[pk] for pk in (*new, *old)})
         for rows, action in ((new, ADDITION), (old, CHANGE)):
             journal.log(model, action, [(known[pk], self.changes[pk]) for pk in rows])
-        label = model._meta.label_lower
-        self.replay.counts[label, "create"] += len(new)
-        self.replay.counts[label, "update"] += len(old)
+        self.replay.count(model, "create", len(new))
+        self.replay.count(model, "update", len(old))
 
 
 def _has_database_default(field: Field[Any, Any]) -> bool:

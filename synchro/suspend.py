@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from functools import wraps
 from types import TracebackType
 from typing import Any, TypeVar
@@ -16,12 +16,13 @@ from django.dispatch.dispatcher import _make_id
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_suspended: ContextVar[bool] = ContextVar("synchro_suspended", default=False)
+_depth: ContextVar[int] = ContextVar("synchro_suspended", default=0)
+"""How many suspensions are open in the current context."""
 
 
 def is_suspended() -> bool:
     """Whether writes in the current context (thread, task) are not logged."""
-    return _suspended.get()
+    return _depth.get() > 0
 
 
 class DisableSynchroLog:
@@ -30,13 +31,10 @@ class DisableSynchroLog:
     Only the current thread or asynchronous task is silent; all others go on logging.
     """
 
-    __slots__ = ("_tokens",)
-
-    def __init__(self) -> None:
-        self._tokens: list[Token[bool]] = []
+    __slots__ = ()
 
     def __enter__(self) -> DisableSynchroLog:
-        self._tokens.append(_suspended.set(True))
+        _depth.set(_depth.get() + 1)
         return self
 
     def __exit__(
@@ -45,7 +43,7 @@ class DisableSynchroLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _suspended.reset(self._tokens.pop())
+        _depth.set(_depth.get() - 1)
 
 
 def disable_synchro_log(function: F) -> F:

@@ -119,7 +119,10 @@ def test_assigning_an_earlier_time_replays_what_was_logged_after_it():
 
 
 def test_assigning_an_earlier_time_replays_deletions_too():
-    Item.objects.create(code="i").delete()
+    item = Item.objects.create(code="i")
+    synchronize()
+    age(LOCAL, 7200)
+    item.delete()
     synchronize()
     with DisableSynchroLog():
         on_remote(Item).create(code="i")

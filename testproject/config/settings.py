@@ -31,9 +31,10 @@ INSTALLED_APPS = [
     "geo",
 ]
 
-# A demonstration on this machine only: a real project keeps its key secret and DEBUG off.
+# A demonstration on this machine only: a real project keeps its key secret.
 SECRET_KEY = "demonstration"
-DEBUG = True
+# Off, since Django keeps every query in memory otherwise.
+DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
 ROOT_URLCONF = "config.urls"

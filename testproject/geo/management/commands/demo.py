@@ -100,11 +100,11 @@ class Command(BaseCommand):
         counter: Counter[str] = Counter()
         with self.timed(counter):
             result = synchronize()
-            counter.update({action: 0 for _, action in result.counts})
             self.line(str(result.message))
             for (label, action), number in sorted(result.counts.items()):
-                counter[action] += number
-                self.line(f"{number:>7,} {label} {action}")
+                if number:
+                    counter[action] += number
+                    self.line(f"{number:>7,} {label} {action}")
             for skipped in result.skipped:
                 self.line(f"not applied: {skipped.label} {skipped.pk}: {skipped.reason}")
 

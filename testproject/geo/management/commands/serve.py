@@ -36,4 +36,9 @@ class Command(BaseCommand):
             f"  {address}/synchro/  synchronize\n"
         )
         self.stdout.flush()
-        call_command("runserver", f"127.0.0.1:{port}", use_reloader=False)
+        call_command(
+            "runserver",
+            f"127.0.0.1:{port}",
+            use_reloader=False,
+            insecure_serving=True,  # the admin's style sheets, though DEBUG is off
+        )
