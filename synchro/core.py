@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from synchro import log
-from synchro.checkpoint import Checkpoint
+from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.exceptions import NodeError, ReplayError, SynchroError
@@ -227,9 +227,11 @@ class _Run:
             self.references.finish()
             self._save_peer()
             if self.is_default:
-                # Rows that a person skipped by assigning a date count as replayed, too.
-                newest = log.newest_date(alias, after=0, upto=self.sealed.number)
-                checkpoint_value().write(newest or self.now, assigned=False)
+                newest = log.newest_date(alias, after=self.after, upto=self.sealed.number)
+                assert self.checkpoint is not None
+                if newest is None or not self.checkpoint.assigned:
+                    newest = max(newest or NEVER, self.checkpoint.date)
+                checkpoint_value().write(newest, assigned=False)
 
     def _catch_up(self) -> None:
         """Write down on LOCAL what REMOTE committed before LOCAL was killed."""

@@ -188,6 +188,14 @@ class Counterparts:
                     break
         return matched
 
+    def natural_keys(
+        self, model: type[Model], pks: Iterable[Any]
+    ) -> dict[Any, NaturalKey | None]:
+        """The natural keys of objects on LOCAL, as they are on REMOTE; None where that points at
+        something that REMOTE lacks. Empty for a model without natural keys."""
+        lookup = natural_lookup(model)
+        return {} if lookup is None else self._natural_keys(lookup, list(pks))
+
     def _natural_keys(
         self, lookup: NaturalLookup, pks: list[Any]
     ) -> dict[Any, NaturalKey | None]:

@@ -214,10 +214,15 @@ class Deleter:
             for chunk in key_chunks(deletions):
                 for instance in rows.filter(pk__in=chunk):
                     deletion = deletions[instance.pk]
+                    # A parent's row in another table has its own place in the plan, if it goes.
+                    options = {"keep_parents": True} if model._meta.parents else {}
                     try:
-                        instance.delete(using=alias)
-                    except (DatabaseError, models.ProtectedError) as error:
-                        raise self._refused(model, deletion, str(error)) from error
+                        with transaction.atomic(using=alias):
+                            instance.delete(using=alias, **options)
+                    except Exception as error:
+                        # Whatever a receiver or delete() of the project raises, by name.
+                        cause = f"{type(error).__name__}: {error}"
+                        raise self._refused(model, deletion, cause) from error
             return
         for chunk in key_chunks(deletions):
             try:

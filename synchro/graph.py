@@ -48,6 +48,14 @@ def key_attribute(model: type[Model]) -> str:
     return "pk" if isinstance(model._meta.pk, CompositePrimaryKey) else model._meta.pk.attname
 
 
+@lru_cache(maxsize=None)
+def descendants(model: type[Model]) -> tuple[type[Model], ...]:
+    """The model and its children in other tables: saving one of them writes the model's row."""
+    return tuple(
+        other for other in family(model) if other is model or model in other._meta.all_parents
+    )
+
+
 def has_automatic_key(model: type[Model]) -> bool:
     """Whether the database makes up the primary key, so that equal keys mean nothing."""
     return isinstance(model._meta.pk, AutoField)

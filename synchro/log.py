@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from synchro.conflicts import RemoteChange
 from synchro.exceptions import SynchroError
-from synchro.models import M2M_CHANGE, Batch, ChangeLog, Node
+from synchro.models import DELETION, M2M_CHANGE, Batch, ChangeLog, Node
 from synchro.nodes import SELF, own_node
 from synchro.plan import LogRow
 
@@ -119,6 +119,26 @@ def newest(
             made=aware(origin_date or date), origin=origin, batch=batch, action=action
         )
         for object_id, action, field, date, origin_date, origin, batch in rows
+    }
+
+
+def tombstones(
+    alias: str, label: str, *, made_by_other_than: str
+) -> dict[str, RemoteChange]:
+    """The newest deletions in the log of a database, by natural key as JSON. Those that came
+    from a certain node are left out."""
+    rows = (
+        ChangeLog.objects.using(alias)
+        .filter(label=label, action=DELETION, key__isnull=False)
+        .exclude(origin=made_by_other_than)
+        .order_by(F("batch").asc(nulls_last=True), "id")
+        .values_list("key", "date", "origin_date", "origin", "batch")
+    )
+    return {
+        str(key): RemoteChange(
+            made=aware(origin_date or date), origin=origin, batch=batch, action=DELETION
+        )
+        for key, date, origin_date, origin, batch in rows
     }
 
 

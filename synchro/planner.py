@@ -25,6 +25,7 @@ from synchro.graph import (
     automatic_links,
     concrete,
     depth,
+    descendants,
     family,
     foreign_keys,
     generic_foreign_keys,
@@ -36,7 +37,14 @@ from synchro.graph import (
     skipped_fields,
     target,
 )
-from synchro.keys import NaturalKey, load_key, load_object_id, object_id
+from synchro.keys import (
+    NaturalKey,
+    dump_key,
+    load_key,
+    load_object_id,
+    natural_lookup,
+    object_id,
+)
 from synchro.models import DELETION, Peer
 from synchro.plan import Change, Collapse, Collapsed, Deletion, LinkChange, Plan, Skipped
 from synchro.remotes.base import Source
@@ -60,6 +68,7 @@ class Planner:
         self.now = now
         self.plan = Plan()
         self._checked: set[type[Model]] = set()
+        self._tombstones: dict[type[Model], dict[str, RemoteChange]] = {}
         self._waiting: list[tuple[type[Model], list[Change]]] = []
 
     def make(self, collapsed: Collapse) -> Plan:
@@ -126,19 +135,20 @@ class Planner:
             self._resolve_added_and_deleted(model, added)
             known = self.counterparts.known(model)
             found = {pk: known[pk] for pk in chunk if known[pk] is not None}
-            lost = self._lost(model, "", {pk: gone[pk].made for pk in found}, found)
+            times = {pk: gone[pk].made or self.now for pk in found}
+            # Any part of the object that was changed later keeps all of it.
+            lost = self._lost(model, "", times, found, labels=family(model))
             deletions = self.plan.deletions.setdefault(model, {})
             for pk, remote_pk in found.items():
                 change = gone[pk]
-                assert change.made is not None
                 if pk in lost:
                     self.plan.kept.setdefault(identity(model), set()).add(remote_pk)
-                    self._skip_as_older(model, pk, "delete", change.made, lost[pk])
+                    self._skip_as_older(model, pk, "delete", times[pk], lost[pk])
                     continue
                 deletions[remote_pk] = Deletion(
                     pk=pk,
                     remote_pk=remote_pk,
-                    made=change.made,
+                    made=times[pk],
                     origin=change.origin,
                     key=change.key,
                 )
@@ -241,14 +251,19 @@ class Planner:
             if pk in known and known[pk] is None:
                 self.counterparts.forget(model, pk)
 
-    def _write(self, model: type[Model], changes: list[Change]) -> None:
+    def _write(
+        self, model: type[Model], changes: list[Change], *, contested: bool = True
+    ) -> None:
         """Plan rows to be written, and everything that they need. Their counterparts are
-        resolved, and they exist on LOCAL."""
-        logged = {change.pk: change for change in changes if change.logged}
-        found = self._remote_keys(model, logged)
-        lost = self._lost(model, "", {pk: logged[pk].made for pk in found}, found)
-        for pk, remote in lost.items():
-            self._skip_as_older(model, pk, "write", logged[pk].made, remote)
+        resolved, and they exist on LOCAL. ``contested``: unless REMOTE has changed them later."""
+        lost: dict[Any, RemoteChange] = {}
+        if contested:
+            times = {change.pk: change.made for change in changes}
+            found = self._remote_keys(model, times)
+            lost = self._lost(model, "", {pk: times[pk] for pk in found}, found)
+            lost |= self._deleted_there(model, {pk: times[pk] for pk in times if pk not in found})
+            for pk, remote in lost.items():
+                self._skip_as_older(model, pk, "write", times[pk], remote)
         planned = self.plan.writes.setdefault(model, {})
         fresh: list[Change] = []
         for change in changes:
@@ -392,6 +407,7 @@ class Planner:
             self._write(
                 model,
                 [Change(pk=pk, made=self.now, logged=False) for pk in lacking if pk in present],
+                contested=False,
             )
         doomed = self.plan.deletions.get(model, {})
         again = [pk for pk in pks if known[pk] in doomed]
@@ -454,15 +470,16 @@ class Planner:
         field: str,
         times: dict[Any, datetime],
         remote_keys: dict[Any, Any],
+        labels: Iterable[type[Model]] | None = None,
     ) -> dict[Any, RemoteChange]:
         """Which of LOCAL's changes (key -> time) REMOTE has newer ones of, and those."""
         if not times or not self.remote.side.has_tables:
             return {}
-        labels = [other._meta.label_lower for other in family(model)]
+        names = [other._meta.label_lower for other in labels or descendants(model)]
         texts = {pk: object_id(model, remote_keys[pk]) for pk in times}
         lost: dict[Any, RemoteChange] = {}
         for chunk in batched(texts, 500):
-            newest = log.newest(self.remote.side.alias, labels, [texts[pk] for pk in chunk])
+            newest = log.newest(self.remote.side.alias, names, [texts[pk] for pk in chunk])
             for pk in chunk:
                 rivals = [newest.get((texts[pk], field))]
                 if field:
@@ -470,13 +487,36 @@ class Planner:
                     own = newest.get((texts[pk], ""))
                     rivals.append(own if own is not None and own.action == DELETION else None)
                 for rival in rivals:
-                    if rival is not None and not newest_wins(
-                        times[pk],
-                        rival,
-                        local_uid=self.source.side.uid,
-                        received_batch=self.received.received_batch,
-                    ):
+                    if rival is not None and not self._wins(times[pk], rival):
                         lost[pk] = rival
+        return lost
+
+    def _wins(self, made: datetime, rival: RemoteChange) -> bool:
+        return newest_wins(
+            made,
+            rival,
+            local_uid=self.source.side.uid,
+            received_batch=self.received.received_batch,
+        )
+
+    def _deleted_there(
+        self, model: type[Model], times: dict[Any, datetime]
+    ) -> dict[Any, RemoteChange]:
+        """Which objects that REMOTE lacks it has deleted later, by their natural keys."""
+        if not times or not self.remote.side.has_tables or not natural_lookup(model):
+            return {}
+        if model not in self._tombstones:
+            self._tombstones[model] = log.tombstones(
+                self.remote.side.alias, model._meta.label_lower, made_by_other_than=self.source.side.uid
+            )
+        tombstones = self._tombstones[model]
+        if not tombstones:
+            return {}
+        lost: dict[Any, RemoteChange] = {}
+        for pk, key in self.counterparts.natural_keys(model, times).items():
+            rival = None if key is None else tombstones.get(dump_key(key))
+            if rival is not None and not self._wins(times[pk], rival):
+                lost[pk] = rival
         return lost
 
     def _skip_as_older(

@@ -407,9 +407,8 @@ class _ModelWriter:
             try:
                 with transaction.atomic(using=self.remote.side.alias):
                     restore[pk] = self._save(pk, values, created=pk in new)
-            except REFUSALS as error:
-                if not self.remote.connection.is_usable():
-                    raise
+            except Exception as error:
+                # Whatever a receiver or save() of the project raises stops the run, by name.
                 raise self._refused(pk, error) from error
             self._written.add(pk)
         self._put_back({pk: values for pk, values in restore.items() if values})
@@ -443,6 +442,10 @@ class _ModelWriter:
             if holds_plain_json(field):
                 if values[name] == "null":
                     back[name] = "null"
+            elif isinstance(field, FileField):
+                # An instance has no way to hold NULL here; it would save an empty name.
+                if values[name] is None:
+                    back[name] = None
             elif _rewrites(field) and getattr(instance, name) != values[name]:
                 back[name] = values[name]
         return back
@@ -528,7 +531,7 @@ def _has_database_default(field: Field[Any, Any]) -> bool:
 
 def _rewrites(field: Field[Any, Any]) -> bool:
     """Whether saving may change the value of the field by itself (``auto_now``)."""
-    return type(field).pre_save not in (Field.pre_save, FileField.pre_save)
+    return type(field).pre_save is not Field.pre_save
 
 
 def _json_text(field: Field[Any, Any], value: Any) -> Any:

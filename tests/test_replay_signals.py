@@ -305,15 +305,15 @@ def test_bulk_replay_calls_no_methods():
 
 @pytest.fixture
 def saved(monkeypatch):
-    """(model, alias) of each call of Model.save."""
+    """(model, alias) of each row that was written through Model.save."""
     calls = []
-    plain = Model.save
+    plain = Model.save_base
 
-    def save(self, *args, **kwargs):
+    def save_base(self, *args, **kwargs):
         calls.append((type(self), self._state.db))
         return plain(self, *args, **kwargs)
 
-    monkeypatch.setattr(Model, "save", save)
+    monkeypatch.setattr(Model, "save_base", save_base)
     return calls
 
 

@@ -69,7 +69,7 @@ def test_two_rows_swap_values_that_are_unique_together():
     swap(one, two, "number", 99)
     synchronize()
     assert_same(Desk)
-    three = Desk.objects.create(name="3", room="b", number=1)
+    three = Desk.objects.create(name="3", room="b", number=one.number)
     synchronize()
     swap(one, three, "room", "x")
     synchronize()

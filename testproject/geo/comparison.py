@@ -20,6 +20,8 @@ class Comparison:
     """Objects that have the same values and links in both."""
     values: int = 0
     """How many values and links were compared."""
+    other_pk: int = 0
+    """Equal objects whose primary keys, given by each database, differ."""
     missing: list[Key] = field(default_factory=list)
     """On LOCAL only."""
     extra: list[Key] = field(default_factory=list)
@@ -36,9 +38,12 @@ IDENTITY: dict[type[Model], str] = {
 }
 
 
-def contents(using: str) -> dict[Key, dict[str, Any]]:
-    """Every object of a database, its references and links told by key instead of by number."""
-    found: dict[Key, dict[str, Any]] = {}
+def contents(using: str) -> dict[Key, tuple[int, dict[str, Any]]]:
+    """Every object of a database: its primary key, and its values, references and links.
+
+    References and links are told by what names their target in both databases.
+    """
+    found: dict[Key, tuple[int, dict[str, Any]]] = {}
     names = {
         model: dict(model._default_manager.using(using).values_list("pk", identity))
         for model, identity in IDENTITY.items()
@@ -62,20 +67,23 @@ def contents(using: str) -> dict[Key, dict[str, Any]]:
             )
             for source, target in pairs:
                 rows[source][links.name].add(names[links.related_model][target])
-        for row in rows.values():
-            found[meta.verbose_name, row[identity]] = row
+        for pk, row in rows.items():
+            found[meta.verbose_name, row[identity]] = (pk, row)
     return found
 
 
 def compare() -> Comparison:
     local, remote = contents("default"), contents("remote")
     result = Comparison(extra=[key for key in remote if key not in local])
-    for key, row in local.items():
+    for key, (pk, row) in local.items():
         result.values += sum(len(v) if isinstance(v, set) else 1 for v in row.values())
         if key not in remote:
             result.missing.append(key)
-        elif row != remote[key]:
+            continue
+        remote_pk, remote_row = remote[key]
+        if row != remote_row:
             result.different.append(key)
         else:
             result.equal += 1
+            result.other_pk += pk != remote_pk
     return result

@@ -22,6 +22,8 @@ from synchro import synchronize
 OWN_COUNTRY = "LI"
 """REMOTE holds small towns of this country that LOCAL never had."""
 
+DONE = {"create": "created", "update": "updated", "delete": "deleted", "link": "re-linked"}
+
 
 class Command(BaseCommand):
     help = "Loads real data, synchronizes two databases, edits, synchronizes again, compares."
@@ -104,15 +106,16 @@ class Command(BaseCommand):
             for (label, action), number in sorted(result.counts.items()):
                 if number:
                     counter[action] += number
-                    self.line(f"{number:>7,} {label} {action}")
+                    self.line(f"{number:>7,} {label} {DONE[action]}")
             for skipped in result.skipped:
-                self.line(f"not applied: {skipped.label} {skipped.pk}: {skipped.reason}")
+                self.line(f"      1 {skipped.label} not applied ({skipped.reason})")
 
     def compare(self, own: int, kept: int) -> None:
         """Compare the databases; all that may differ is what REMOTE was meant to keep."""
         self.heading("Compare both databases, value by value")
         result = compare()
         self.line(f"{result.equal:,} objects are equal ({result.values:,} values and links)")
+        self.line(f"{result.other_pk:,} of them have another automatic key there")
         self.line(f"{len(result.extra)} objects of REMOTE's own are still there")
         if result.different:
             self.line(f"{len(result.different)} object is as REMOTE has it, edited there later")
