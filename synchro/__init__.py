@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "1.0.0"
 
 if TYPE_CHECKING:
-    from synchro.suspend import DisableSynchroLog, disable_synchro_log
     from synchro.core import call_synchronize, reset_synchro, synchronize
     from synchro.keys import NaturalKeyModel, NaturalManager
+    from synchro.suspend import DisableSynchroLog, disable_synchro_log
 
 __all__ = [
     "DisableSynchroLog",

@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from synchro.conf import conf, many_to_many_fields
 from synchro.exceptions import NaturalKeyError
+from synchro.graph import ends, through
 from synchro.keys import (
     NaturalKey,
     cheap_natural_key,
@@ -68,14 +69,14 @@ def connect() -> None:
             if parents:
                 _watch(model, parents)
     for field in many_to_many_fields():
-        through = field.remote_field.through
-        if through._meta.auto_created:
+        links = through(field)
+        if links._meta.auto_created:
             if field.model in watched or field.related_model in watched:
-                _links[through] = field
-                _connect_first(m2m_changed, log_links, through)
-        elif through in watched:
-            _links[through] = field
-            _connect_first(m2m_changed, log_through_rows, through)
+                _links[links] = field
+                _connect_first(m2m_changed, log_links, links)
+        elif links in watched:
+            _links[links] = field
+            _connect_first(m2m_changed, log_through_rows, links)
 
 
 def disconnect() -> None:
@@ -84,9 +85,9 @@ def disconnect() -> None:
         post_save.disconnect(log_save, sender=model)
         pre_delete.disconnect(keep_natural_key, sender=model)
         post_delete.disconnect(log_delete, sender=model)
-    for through in _links:
-        m2m_changed.disconnect(log_links, sender=through)
-        m2m_changed.disconnect(log_through_rows, sender=through)
+    for links in _links:
+        m2m_changed.disconnect(log_links, sender=links)
+        m2m_changed.disconnect(log_through_rows, sender=links)
     for model in _wrapped:
         del model.save_base
     _logged_as.clear()
@@ -194,7 +195,7 @@ def log_links(
     if not is_logged(using):
         return
     field = _links[sender]
-    near, far = field.m2m_field_name(), field.m2m_reverse_field_name()
+    near, far = (end.attname for end in ends(field))
     symmetrical = bool(field.remote_field.symmetrical)
     owners: set[Any] = set()
     if action in ("post_add", "post_remove"):
@@ -209,7 +210,7 @@ def log_links(
             # After clear() nobody knows any more who was linked.
             me = far if reverse else near
             found = sender._base_manager.using(using).filter(**{me: instance.pk})
-            owners.update(found.values_list(f"{far if not reverse else near}_id", flat=True))
+            owners.update(found.values_list(near if reverse else far, flat=True))
         if not reverse:
             owners.add(getattr(instance, _pk_name(field.model)))
     if owners:
@@ -231,7 +232,7 @@ def log_through_rows(
     if action != "post_add" or not pk_set or not is_logged(using):
         return
     field = _links[sender]
-    near, far = field.m2m_field_name(), field.m2m_reverse_field_name()
+    near, far = (end.attname for end in ends(field))
     sides = [(far, near)] if reverse else [(near, far)]
     if field.remote_field.symmetrical:
         sides.append((far, near))

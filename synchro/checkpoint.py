@@ -66,7 +66,7 @@ def dump(date: datetime, *, assigned: bool) -> str:
     return date.astimezone(UTC).isoformat() + (ASSIGNED if assigned else "")
 
 
-class CheckpointValue(dbsettings.DateTimeValue):
+class CheckpointValue(dbsettings.DateTimeValue):  # type: ignore[misc]
     """``options.last_check``: an aware datetime with microseconds, whatever the language."""
 
     def __get__(self, instance: Any = None, cls: Any = None) -> Any:

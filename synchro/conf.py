@@ -15,6 +15,8 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import ManyToManyField, Model
 
+from synchro.graph import through
+
 REPLAY_MODES: Final = ("auto", "save", "bulk")
 DEFAULT_BATCH_SIZE: Final = 1000
 
@@ -110,12 +112,14 @@ class Conf:
 
     def replay_mode(self, model: type[Model]) -> str:
         """'auto', 'save' or 'bulk': how changes of the model are replayed."""
-        mode = self._replay_modes.get(model._meta.label_lower, self._replay_modes.get("*", "auto"))
+        mode: Any = self._replay_modes.get(
+            model._meta.label_lower, self._replay_modes.get("*", "auto")
+        )
         if mode not in REPLAY_MODES:
             raise ImproperlyConfigured(
                 f"SYNCHRO_REPLAY is {mode!r}: it must be one of {', '.join(REPLAY_MODES)}."
             )
-        return mode
+        return str(mode)
 
     @cached_property
     def _replay_modes(self) -> dict[str, Any]:
@@ -170,9 +174,9 @@ class Conf:
             )
         watched = {model._meta.concrete_model or model for model in named - own}
         watched |= {
-            field.remote_field.through
+            through(field)
             for field in many_to_many_fields()
-            if not field.remote_field.through._meta.auto_created
+            if not through(field)._meta.auto_created
             and (field.model in watched or field.related_model in watched)
         }
         return frozenset(watched), problems
@@ -227,8 +231,13 @@ class Conf:
         try:
             _ = self.batch_size
         except ImproperlyConfigured as error:
-            found.append(Problem(id="synchro.E006", message=str(error), hint="The default is "
-                                 f"{DEFAULT_BATCH_SIZE}."))
+            found.append(
+                Problem(
+                    id="synchro.E006",
+                    message=str(error),
+                    hint=f"The default is {DEFAULT_BATCH_SIZE}.",
+                )
+            )
         for name, mode in self._replay_modes.items():
             if mode not in REPLAY_MODES:
                 found.append(

@@ -143,9 +143,7 @@ class _Run:
             ) from error
         self.is_default = remote == conf.remote
         self.peer = peer(local, self.remote.uid)
-        self.checkpoint: Checkpoint | None = (
-            checkpoint_value().read() if self.is_default else None
-        )
+        self.checkpoint: Checkpoint | None = checkpoint_value().read() if self.is_default else None
         self.after = self._start()
 
     def _start(self) -> int:
@@ -183,7 +181,9 @@ class _Run:
         if self.sealed.number <= self.after and since is None:
             self._catch_up()
             return SyncResult(changed=False, warnings=self._warnings())
-        rows = log.pending(self.local.alias, after=self.after, upto=self.sealed.number, since=since)
+        rows = log.pending(
+            self.local.alias, after=self.after, upto=self.sealed.number, since=since
+        )
         changes = collapse(rows)
         for objects in changes.values():
             for change in objects.values():
@@ -271,4 +271,3 @@ def reset_synchro(references: bool = False) -> None:
         if references:
             Reference.objects.using(local).all().delete()
         checkpoint_value().write(timezone.now(), assigned=False)
-

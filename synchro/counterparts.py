@@ -188,17 +188,13 @@ class Counterparts:
                     break
         return matched
 
-    def natural_keys(
-        self, model: type[Model], pks: Iterable[Any]
-    ) -> dict[Any, NaturalKey | None]:
+    def natural_keys(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, NaturalKey | None]:
         """The natural keys of objects on LOCAL, as they are on REMOTE; None where that points at
         something that REMOTE lacks. Empty for a model without natural keys."""
         lookup = natural_lookup(model)
         return {} if lookup is None else self._natural_keys(lookup, list(pks))
 
-    def _natural_keys(
-        self, lookup: NaturalLookup, pks: list[Any]
-    ) -> dict[Any, NaturalKey | None]:
+    def _natural_keys(self, lookup: NaturalLookup, pks: list[Any]) -> dict[Any, NaturalKey | None]:
         """The natural keys of objects on LOCAL, as they are on REMOTE."""
         if lookup.fields is None:
             keys: dict[Any, NaturalKey | None] = {}
@@ -258,4 +254,3 @@ class Counterparts:
             owners.update({key: key for key in rest if key not in owners})
         alive = self.source.existing(root, owners.values())
         return {key: own for key, own in owners.items() if own in alive}
-

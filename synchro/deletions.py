@@ -21,7 +21,14 @@ from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.exceptions import ReplayError
-from synchro.graph import concrete, has_automatic_key, identity, key_attribute, target
+from synchro.graph import (
+    concrete,
+    has_automatic_key,
+    has_constraint,
+    identity,
+    key_attribute,
+    target,
+)
 from synchro.journal import Journal
 from synchro.keys import load_key, object_id
 from synchro.plan import Deletion, Plan, Skipped
@@ -66,9 +73,7 @@ class Relation:
             return remote.objects(self.model).filter(
                 **{
                     self.field.content_type_field_name: content_type.pk,
-                    f"{self.field.object_id_field_name}__in": [
-                        object_id(owner, pk) for pk in pks
-                    ],
+                    f"{self.field.object_id_field_name}__in": [object_id(owner, pk) for pk in pks],
                 }
             )
         name = self.field.target_field.attname
@@ -81,6 +86,7 @@ class Relation:
 
 def relations(model: type[Model]) -> Iterator[Relation]:
     """What depends on rows of the model's own table, links of many-to-many fields left out."""
+    found: Any
     for found in model._meta.get_fields(include_hidden=True):
         if isinstance(found, GenericRelation):
             if concrete(found.model) is model:
@@ -131,9 +137,7 @@ def detach(
             relation.rows(remote, chunk).update(**{field.attname: value})
 
 
-def _there(
-    field: ForeignKey[Any, Any], value: Any, counterparts: Counterparts | None
-) -> Any:
+def _there(field: ForeignKey[Any, Any], value: Any, counterparts: Counterparts | None) -> Any:
     """The value of a foreign key on LOCAL, as it is on REMOTE."""
     if isinstance(value, Model):
         value = getattr(value, field.target_field.attname)
@@ -146,6 +150,7 @@ def _there(
 
 def _link_columns(model: type[Model]) -> Iterator[tuple[type[Model], str]]:
     """The automatic ``through`` models that hold links of the model, and in which column."""
+    found: Any
     for found in model._meta.get_fields(include_hidden=True):
         if found.auto_created and not found.concrete and found.one_to_many:
             field: Any = found.field
@@ -242,7 +247,7 @@ class Deleter:
         blocks = on_delete in (models.PROTECT, models.RESTRICT) or (
             on_delete is models.DO_NOTHING
             and isinstance(relation.field, ForeignKey)
-            and relation.field.db_constraint
+            and has_constraint(relation.field)
         )
         if not follows and not blocks:
             return False

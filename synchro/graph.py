@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from typing import Any, cast
 
 from django.apps import apps
 from django.contrib.contenttypes.fields import GenericForeignKey
-from django.db.models import AutoField, CompositePrimaryKey, Field, ForeignKey, ManyToManyField, Model
+from django.db.models import (
+    AutoField,
+    CompositePrimaryKey,
+    Field,
+    ForeignKey,
+    ManyToManyField,
+    Model,
+)
 
 
 def concrete(model: type[Model]) -> type[Model]:
@@ -16,7 +23,7 @@ def concrete(model: type[Model]) -> type[Model]:
     return model._meta.concrete_model or model
 
 
-@lru_cache(maxsize=None)
+@cache
 def identity(model: type[Model]) -> type[Model]:
     """The model that gives an object its primary key: of a child in another table, its root."""
     pk = model._meta.pk
@@ -26,13 +33,13 @@ def identity(model: type[Model]) -> type[Model]:
     return model
 
 
-@lru_cache(maxsize=None)
+@cache
 def depth(model: type[Model]) -> int:
     """How many tables lie between a model and its root."""
     return len(model._meta.all_parents)
 
 
-@lru_cache(maxsize=None)
+@cache
 def family(model: type[Model]) -> tuple[type[Model], ...]:
     """All models whose objects share their primary keys with this one's, itself included."""
     root = identity(model)
@@ -48,7 +55,7 @@ def key_attribute(model: type[Model]) -> str:
     return "pk" if isinstance(model._meta.pk, CompositePrimaryKey) else model._meta.pk.attname
 
 
-@lru_cache(maxsize=None)
+@cache
 def descendants(model: type[Model]) -> tuple[type[Model], ...]:
     """The model and its children in other tables: saving one of them writes the model's row."""
     return tuple(
@@ -66,7 +73,7 @@ def skipped_fields(model: type[Model]) -> frozenset[str]:
     return frozenset(getattr(model, "SYNCHRO_SKIP", ()))
 
 
-@lru_cache(maxsize=None)
+@cache
 def columns(model: type[Model]) -> tuple[Field[Any, Any], ...]:
     """The fields that are written in the model's own table. (Those of a parent in another table
     are the parent's; generated ones are the database's.)"""
@@ -77,7 +84,7 @@ def columns(model: type[Model]) -> tuple[Field[Any, Any], ...]:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def foreign_keys(model: type[Model]) -> tuple[ForeignKey[Any, Any], ...]:
     """The foreign keys among the model's own columns."""
     return tuple(
@@ -87,7 +94,7 @@ def foreign_keys(model: type[Model]) -> tuple[ForeignKey[Any, Any], ...]:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def generic_foreign_keys(model: type[Model]) -> tuple[GenericForeignKey, ...]:
     """The generic foreign keys whose columns are in the model's own table."""
     own = {field.name for field in columns(model)}
@@ -103,9 +110,14 @@ def points_at_key(field: ForeignKey[Any, Any]) -> bool:
     return bool(cast(Any, field.target_field).primary_key)
 
 
+def has_constraint(field: ForeignKey[Any, Any]) -> bool:
+    """Whether the database itself watches over the foreign key."""
+    return bool(cast(Any, field).db_constraint)
+
+
 def target(field: ForeignKey[Any, Any]) -> type[Model]:
     """The model that a foreign key points at."""
-    return concrete(cast("type[Model]", field.related_model))
+    return concrete(field.related_model)
 
 
 def parents(model: type[Model]) -> dict[type[Model], ForeignKey[Any, Any]]:
@@ -117,13 +129,25 @@ def parents(model: type[Model]) -> dict[type[Model], ForeignKey[Any, Any]]:
     }
 
 
-@lru_cache(maxsize=None)
+def through(field: ManyToManyField[Any, Any]) -> type[Model]:
+    """The model whose rows are the links of a many-to-many field."""
+    return cast("type[Model]", field.remote_field.through)
+
+
+def ends(field: ManyToManyField[Any, Any]) -> tuple[ForeignKey[Any, Any], ForeignKey[Any, Any]]:
+    """The foreign keys of a link: to the object that owns the field, and to the other one."""
+    get = through(field)._meta.get_field
+    return (
+        cast("ForeignKey[Any, Any]", get(field.m2m_field_name())),
+        cast("ForeignKey[Any, Any]", get(field.m2m_reverse_field_name())),
+    )
+
+
+@cache
 def automatic_links(model: type[Model]) -> tuple[ManyToManyField[Any, Any], ...]:
     """The model's many-to-many fields that have no explicit ``through`` model."""
     return tuple(
-        field
-        for field in model._meta.local_many_to_many
-        if field.remote_field.through._meta.auto_created
+        field for field in model._meta.local_many_to_many if through(field)._meta.auto_created
     )
 
 

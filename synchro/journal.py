@@ -22,9 +22,7 @@ from synchro.references import References
 class Journal:
     """Writes references, REMOTE's change log and the applied batch."""
 
-    def __init__(
-        self, local: Side, remote: Side, references: References, now: datetime
-    ) -> None:
+    def __init__(self, local: Side, remote: Side, references: References, now: datetime) -> None:
         self.local = local
         self.remote = remote
         self.references = references
@@ -90,5 +88,3 @@ class Journal:
             mine.received_token = sealed.token
             mine.received_at = stored(self.now)
             mine.save(using=self.remote.alias)
-
-

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from functools import lru_cache, reduce
+from functools import cache, reduce
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Self, cast
 from uuid import UUID
@@ -220,7 +220,7 @@ def field_at(model: type[Model], lookup: str) -> Field[Any, Any]:
     return cast("Field[Any, Any]", field)
 
 
-@lru_cache(maxsize=None)
+@cache
 def natural_lookup(model: type[Model]) -> NaturalLookup | None:
     """How objects of the model are found by natural key, or None if it has no natural key."""
     if not hasattr(model, "natural_key"):
@@ -316,7 +316,7 @@ def load_key(text: str) -> NaturalKey:
         raise NaturalKeyError(f"{text!r} is not a natural key as JSON.") from error
     if not isinstance(key, list):
         raise NaturalKeyError(f"{text!r} is not a natural key as JSON: it is not a list.")
-    return _tuples(key)
+    return tuple(map(_tuples, key))
 
 
 def _tuples(value: Any) -> Any:
@@ -330,7 +330,7 @@ def object_id(model: type[Model], pk: Any) -> str:
     return str(pk)
 
 
-@lru_cache(maxsize=None)
+@cache
 def key_field(field: Field[Any, Any]) -> Field[Any, Any]:
     """The field that decides the type of a key: of a foreign key that of its target."""
     while field.remote_field is not None:
@@ -348,8 +348,7 @@ def load_object_id(model: type[Model], text: str) -> Any:
             if not isinstance(parts, list) or len(parts) != len(fields):
                 raise ValueError(f"it needs {len(fields)} parts")
             return tuple(
-                key_field(field).to_python(part)
-                for field, part in zip(fields, parts, strict=True)
+                key_field(field).to_python(part) for field, part in zip(fields, parts, strict=True)
             )
         return key_field(cast(Any, pk)).to_python(text)
     except (ValidationError, ValueError, TypeError) as error:

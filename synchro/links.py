@@ -11,7 +11,7 @@ from django.db.models import ManyToManyField, Model
 from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
-from synchro.graph import concrete
+from synchro.graph import concrete, ends, through
 from synchro.journal import Journal
 from synchro.models import M2M_CHANGE
 from synchro.plan import LinkChange
@@ -50,8 +50,7 @@ def replay_links(
         }
         present = set(remote.links(field, owners.values()))
         added, removed = wanted - present, present - wanted
-        through = field.remote_field.through
-        if needs_link_signals(model, through):
+        if needs_link_signals(model, through(field)):
             _relate(remote, model, field, added, removed)
         else:
             _write(remote, field, added, removed)
@@ -69,13 +68,11 @@ def replay_links(
 def _write(
     remote: DatabaseEnd, field: ManyToManyField[Any, Any], added: set[Link], removed: set[Link]
 ) -> None:
-    through = field.remote_field.through
-    near = through._meta.get_field(field.m2m_field_name())
-    far = through._meta.get_field(field.m2m_reverse_field_name())
+    near, far = ends(field)
     by_owner: dict[Any, set[Any]] = {}
     for owner, there in removed:
         by_owner.setdefault(owner, set()).add(there)
-    rows = remote.objects(through)
+    rows = remote.objects(through(field))
     for chunk in batched(by_owner, 500):
         found = rows.filter(**{f"{near.attname}__in": chunk})
         ids = [
@@ -86,7 +83,7 @@ def _write(
         for some in batched(ids, 500):
             rows.filter(pk__in=some)._raw_delete(remote.side.alias)
     if added:
-        TableWriter(remote.connection, through, [near, far]).insert(
+        TableWriter(remote.connection, through(field), [near, far]).insert(
             sorted(added, key=repr), returning=False
         )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from synchro.chunks import batched
 from typing import Any, Final
 
 from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from synchro.chunks import batched
 from synchro.conflicts import RemoteChange
 from synchro.exceptions import SynchroError
 from synchro.models import DELETION, M2M_CHANGE, Batch, ChangeLog, Node
@@ -91,11 +91,13 @@ def pending(
 ) -> Iterator[LogRow]:
     """The sealed log rows above a batch, in order; or those logged after a time, if given."""
     rows = ChangeLog.objects.using(alias).filter(batch__lte=upto)
-    if since is None:
-        rows = rows.filter(batch__gt=after)
-    else:
-        rows = rows.filter(date__gt=stored(since))
-    found = rows.order_by("batch", "id").values_list(*_COLUMNS).iterator(chunk_size=2000)
+    wanted = Q(batch__gt=after) if since is None else Q(date__gt=stored(since))
+    found = (
+        rows.filter(wanted)
+        .order_by("batch", "id")
+        .values_list(*_COLUMNS)
+        .iterator(chunk_size=2000)
+    )
     for label, object_id, action, date, origin_date, field, key, origin in found:
         yield LogRow(label, object_id, action, aware(origin_date or date), field, key, origin)
 
@@ -122,9 +124,7 @@ def newest(
     }
 
 
-def tombstones(
-    alias: str, label: str, *, made_by_other_than: str
-) -> dict[str, RemoteChange]:
+def tombstones(alias: str, label: str, *, made_by_other_than: str) -> dict[str, RemoteChange]:
     """The newest deletions in the log of a database, by natural key as JSON. Those that came
     from a certain node are left out."""
     rows = (

@@ -30,6 +30,7 @@ from synchro.graph import (
     foreign_keys,
     generic_foreign_keys,
     has_automatic_key,
+    has_constraint,
     identity,
     in_order,
     parents,
@@ -251,9 +252,7 @@ class Planner:
             if pk in known and known[pk] is None:
                 self.counterparts.forget(model, pk)
 
-    def _write(
-        self, model: type[Model], changes: list[Change], *, contested: bool = True
-    ) -> None:
+    def _write(self, model: type[Model], changes: list[Change], *, contested: bool = True) -> None:
         """Plan rows to be written, and everything that they need. Their counterparts are
         resolved, and they exist on LOCAL. ``contested``: unless REMOTE has changed them later."""
         lost: dict[Any, RemoteChange] = {}
@@ -320,7 +319,8 @@ class Planner:
         for chunk in batched(by_pk, conf.batch_size):
             names = [field.attname for field in fields]
             for one in generic:
-                names += [model._meta.get_field(one.ct_field).attname, one.fk_field]
+                type_field: Any = model._meta.get_field(one.ct_field)
+                names += [type_field.attname, one.fk_field]
             rows = list(self.source.rows(model, chunk, names))
             for index, field in enumerate(fields, start=1):
                 if field in links:
@@ -363,7 +363,7 @@ class Planner:
             }
         else:
             missing = self._bring(other, needed)
-        if missing and field.db_constraint:
+        if missing and has_constraint(field):
             value = next(iter(missing))
             owner = needed.get(value)
             raise PlanError(
@@ -507,7 +507,9 @@ class Planner:
             return {}
         if model not in self._tombstones:
             self._tombstones[model] = log.tombstones(
-                self.remote.side.alias, model._meta.label_lower, made_by_other_than=self.source.side.uid
+                self.remote.side.alias,
+                model._meta.label_lower,
+                made_by_other_than=self.source.side.uid,
             )
         tombstones = self._tombstones[model]
         if not tombstones:
@@ -553,4 +555,3 @@ class Planner:
         order = in_order([m for m in plan.deletions if plan.deletions[m]])
         plan.deletions = {model: plan.deletions[model] for model in reversed(order)}
         plan.links = {key: links for key, links in plan.links.items() if links}
-

@@ -58,7 +58,6 @@ def _has_receivers(signal: Signal, sender: type[Model]) -> bool:
 
 
 def _receivers(signal: Signal, sender: type[Model]) -> Iterator[Any]:
-    plain, asynchronous = signal._live_receivers(sender)  # type: ignore[attr-defined]
+    plain, asynchronous = signal._live_receivers(sender)
     yield from plain
     yield from asynchronous
-

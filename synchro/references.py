@@ -79,9 +79,7 @@ class References:
             for chunk in batched(ids, _IDS_PER_QUERY):
                 self._on_local(model).filter(local_object_id__in=chunk).delete()
         for model, pairs in self._later.items():
-            self._replace(
-                self.local.alias, self._on_local(model), model, self.remote.uid, pairs
-            )
+            self._replace(self.local.alias, self._on_local(model), model, self.remote.uid, pairs)
         self._gone, self._later = {}, {}
 
     @staticmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -159,9 +159,7 @@ class _ModelWriter:
         self.by_save = needs_save(model)
         self.automatic = has_automatic_key(model)
         self.releaser = Releaser(replay.remote, model)
-        self.translator = Translator(
-            replay.source, replay.counterparts, model, replay.writes
-        )
+        self.translator = Translator(replay.source, replay.counterparts, model, replay.writes)
         skip = skipped_fields(model)
         self.fields = [
             field
@@ -178,7 +176,9 @@ class _ModelWriter:
         self.key_fields = list(model._meta.pk_fields)
         connection = replay.remote.connection
         own = [field for field in self.fields if field not in keys]
-        inserted = self.insert_fields if self.automatic else [*self.key_fields, *self.insert_fields]
+        inserted = (
+            self.insert_fields if self.automatic else [*self.key_fields, *self.insert_fields]
+        )
         self.inserter = TableWriter(connection, model, inserted)
         self.updater = TableWriter(connection, model, [*self.key_fields, *own])
         self.restorer = TableWriter(connection, model, [*self.key_fields, *self.insert_fields])
@@ -304,7 +304,10 @@ class _ModelWriter:
         else:
             keys = [self._key_there(pk) for pk in rows]
             self.inserter.insert(
-                [[*key_values(self.model, key), *row] for key, row in zip(keys, values, strict=True)],
+                [
+                    [*key_values(self.model, key), *row]
+                    for key, row in zip(keys, values, strict=True)
+                ],
                 returning=False,
             )
         for pk, key in zip(rows, keys, strict=True):
@@ -434,7 +437,7 @@ class _ModelWriter:
         else:
             instance.save(using=self.remote.side.alias)
         self.counterparts.set(self.model, pk, instance.pk)
-        back = {}
+        back: dict[str, Any] = {}
         for field in self.fields:
             name = field.attname
             if name not in values or field.primary_key:
@@ -513,9 +516,7 @@ class _ModelWriter:
 
     # -- what was done
 
-    def _record(
-        self, new: dict[Any, dict[str, Any]], old: dict[Any, dict[str, Any]]
-    ) -> None:
+    def _record(self, new: dict[Any, dict[str, Any]], old: dict[Any, dict[str, Any]]) -> None:
         journal, model = self.replay.journal, self.model
         known = self.counterparts.known(model)
         journal.refer(model, {pk: known[pk] for pk in (*new, *old)})
@@ -526,7 +527,7 @@ class _ModelWriter:
 
 
 def _has_database_default(field: Field[Any, Any]) -> bool:
-    return bool(field.has_db_default())  # type: ignore[attr-defined]
+    return bool(field.has_db_default())
 
 
 def _rewrites(field: Field[Any, Any]) -> bool:
@@ -534,9 +535,8 @@ def _rewrites(field: Field[Any, Any]) -> bool:
     return type(field).pre_save is not Field.pre_save
 
 
-def _json_text(field: Field[Any, Any], value: Any) -> Any:
+def _json_text(field: Any, value: Any) -> Any:
     """A Python value of a plain JSON field as the text that synchro carries."""
     if value is not None and holds_plain_json(field):
-        return json.dumps(value, cls=field.encoder)  # type: ignore[attr-defined]
+        return json.dumps(value, cls=field.encoder)
     return value
-

@@ -14,7 +14,14 @@ from typing import Any, Final
 
 from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BinaryField, CompositePrimaryKey, DecimalField, Field, JSONField, Model
+from django.db.models import (
+    BinaryField,
+    CompositePrimaryKey,
+    DecimalField,
+    Field,
+    JSONField,
+    Model,
+)
 from django.db.models.sql import InsertQuery
 
 from synchro.chunks import batched
@@ -109,7 +116,7 @@ class TableWriter:
                 parameters,
             )
             return self.connection.ops.last_insert_id(
-                cursor, self.model._meta.db_table, self.model._meta.pk.column
+                cursor, self.model._meta.db_table, str(self.model._meta.pk.column)
             )
 
     # -- updating
@@ -145,7 +152,9 @@ class TableWriter:
     def close(self) -> None:
         """Remove what prepare_update made."""
         if self._stage:
-            self._execute(f"DROP TABLE {self._quote(self._stage)}")
+            # On MariaDB and MySQL, without that word, this would commit the run half way.
+            kind = "TEMPORARY TABLE" if self.connection.vendor == "mysql" else "TABLE"
+            self._execute(f"DROP {kind} {self._quote(self._stage)}")
         self._stage = None
 
     def _can_stage(self) -> bool:
@@ -219,8 +228,9 @@ class TableWriter:
         texts, parameters = [], []
         for row in rows:
             parts = []
-            for field, exotic, value in zip(self.fields, self._exotic, row, strict=True):
+            for each, exotic, value in zip(self.fields, self._exotic, row, strict=True):
                 text, values = "%s", [value]
+                field: Any = each
                 if exotic and hasattr(field, "get_placeholder_sql"):
                     text, found = field.get_placeholder_sql(value, compiler, self.connection)
                     values = list(found)
@@ -252,7 +262,6 @@ class TableWriter:
         keys = set(self._key_columns())
         names = [self._quote(str(field.column)) for field in self.fields]
         return [name for name in names if name not in keys]
-
 
 
 def key_values(model: type[Model], pk: Any) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from django.db.models import signals
 from django.dispatch import Signal
-from django.dispatch.dispatcher import _make_id
+from django.dispatch.dispatcher import _make_id  # type: ignore[attr-defined]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -94,15 +94,15 @@ def _move_references(cursor: Any, quote: Any, labels: dict[Any, str]) -> None:
 
 def _move_keys(cursor: Any, quote: Any) -> None:
     cursor.execute(
-        f"SELECT {quote('changelog_id')}, {quote('key')} "
-        f"FROM {quote(_aside('synchro_deletekey'))}"
+        f"SELECT {quote('changelog_id')}, {quote('key')} FROM {quote(_aside('synchro_deletekey'))}"
     )
     for changelog, text in cursor.fetchall():
         try:
             key = dump_key(read_key(text))
         except ValueError as error:
-            logger.warning("Log entry %s is taken over without its natural key: %s",
-                           changelog, error)
+            logger.warning(
+                "Log entry %s is taken over without its natural key: %s", changelog, error
+            )
             continue
         cursor.execute(
             f"UPDATE {quote('synchro_changelog')} SET {quote('key')} = %s "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from django.db import connections
@@ -37,7 +37,7 @@ from synchro.remotes.database import DatabaseEnd
 _VALUES_PER_QUERY = 150
 
 
-@lru_cache(maxsize=None)
+@cache
 def unique_groups(model: type[Model]) -> tuple[tuple[Field[Any, Any], ...], ...]:
     """The sets of columns of the model's own table whose values must be unique together."""
     own = {field.name: field for field in columns(model)}
@@ -99,9 +99,7 @@ class Releaser:
                     released = True
         return released
 
-    def _holders(
-        self, attributes: list[str], wanted: dict[tuple[Any, ...], Any]
-    ) -> Iterator[Any]:
+    def _holders(self, attributes: list[str], wanted: dict[tuple[Any, ...], Any]) -> Iterator[Any]:
         """The keys of rows that hold a wanted value that is not to be theirs."""
         keep = {pk: key for key, pk in wanted.items() if pk is not None}
         for chunk in batched(wanted, _VALUES_PER_QUERY):

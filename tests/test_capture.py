@@ -9,10 +9,11 @@ import threading
 import pytest
 from asgiref.sync import async_to_sync
 from django.apps import apps
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.db.migrations.state import ProjectState
-from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.dispatch import receiver
 from django.test import override_settings
 from django.utils import timezone
@@ -40,6 +41,7 @@ from tests.testapp.models import (
     PaperProxy,
     Reading,
     Slot,
+    Token,
 )
 
 
@@ -224,6 +226,11 @@ def test_a_composite_key_is_logged_so_that_it_names_one_row():
     assert len({object_id for object_id, _ in logged(Slot)}) == 2
 
 
+def test_a_uuid_key_is_logged_as_text():
+    token = Token.objects.create(name="a")
+    assert logged(Token) == [(str(token.pk), ADDITION)]
+
+
 def test_a_long_key_is_logged_whole():
     code = "x" * 50
     Item.objects.create(code=code)
@@ -321,6 +328,52 @@ def test_a_natural_key_with_a_date_is_logged():
     key = json.loads(ChangeLog.objects.get(action=DELETION).key)
     assert key[0] == "r"
     assert "2012-01-02" in json.dumps(key)
+
+
+def test_a_deletion_of_a_row_that_was_loaded_in_part_carries_the_natural_key():
+    country = Country.objects.create(code="PL", name="Polska")
+    City.objects.create(name="Łódź", country=country)
+    City.objects.only("pk").get().delete()
+    assert json.loads(ChangeLog.objects.get(action=DELETION).key) == ["Łódź", "Polska"]
+
+
+def test_a_log_row_outlives_its_content_type():
+    note = Note.objects.create(name="a")
+    with DisableSynchroLog():
+        ContentType.objects.get_for_model(Note).delete()
+    assert logged(Note) == [(pk(note), ADDITION)]
+
+
+@pytest.mark.django_db(transaction=True, databases=[LOCAL, REMOTE])
+@pytest.mark.parametrize("change", ["create", "save", "delete", "link"])
+def test_a_row_and_its_log_row_are_one_transaction(change):
+    """Also where nobody opened one: what cannot be logged is not written."""
+
+    def refuse(sender, **kwargs):
+        raise ZeroDivisionError
+
+    note, paper = Note.objects.create(name="before"), Paper.objects.create(title="p")
+    label = Label.objects.create(name="l")
+
+    def write():
+        if change == "create":
+            Note.objects.create(name="after")
+        elif change == "save":
+            note.name = "after"
+            note.save()
+        elif change == "delete":
+            Note.objects.get().delete()
+        else:
+            paper.labels.add(label)
+
+    pre_save.connect(refuse, sender=ChangeLog)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            write()
+    finally:
+        pre_save.disconnect(refuse, sender=ChangeLog)
+    assert [row.name for row in Note.objects.all()] == ["before"]
+    assert not paper.labels.exists()
 
 
 # What is not logged

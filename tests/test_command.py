@@ -64,6 +64,23 @@ def test_it_reports_what_was_not_applied():
     assert str(note.pk) in output
 
 
+def test_it_shows_its_progress_on_a_terminal_only():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def shown(output):
+        for number in range(5):
+            Note.objects.create(name=str(number))
+        with override_settings(SYNCHRO_BATCH_SIZE=2):
+            call_command("synchronize", stdout=output, stderr=output)
+        return output.getvalue()
+
+    plain, moving = shown(io.StringIO()), shown(Terminal())
+    assert "\r" not in plain
+    assert len(moving) > len(plain)
+
+
 def test_it_takes_a_remote():
     Note.objects.create(name="a")
     with override_settings(SYNCHRO_REMOTE=None):

@@ -418,7 +418,7 @@ def test_a_reference_is_preferred_to_a_natural_key():
     synchronize()
     with DisableSynchroLog():
         mine = on_remote(Country).get()
-        mine.code = "renamed on remote"
+        mine.code = "REMOTE"
         mine.save()
         make_country(REMOTE, name="another one took the key")
     country.code, country.population = "NEW", 5

@@ -13,7 +13,7 @@ from django.db.models.functions import Cast
 
 from synchro.chunks import batched
 from synchro.exceptions import NaturalKeyError, PlanError
-from synchro.graph import key_attribute
+from synchro.graph import ends, key_attribute, through
 from synchro.keys import NaturalKey, NaturalLookup
 from synchro.nodes import Side
 from synchro.remotes.base import End, Source
@@ -25,11 +25,9 @@ _COMBINATIONS_PER_QUERY = 150
 
 def key_chunks(pks: Iterable[Any]) -> Iterator[list[Any]]:
     """Primary keys in portions that one query can hold on every database."""
-    chunk: list[Any]
     pks = list(pks)
     composite = bool(pks) and isinstance(pks[0], tuple)
-    for chunk in batched(pks, _COMBINATIONS_PER_QUERY if composite else _KEYS_PER_QUERY):
-        yield chunk
+    yield from batched(pks, _COMBINATIONS_PER_QUERY if composite else _KEYS_PER_QUERY)
 
 
 class DatabaseEnd(End):
@@ -53,7 +51,9 @@ class DatabaseEnd(End):
         found: set[Any] = set()
         for chunk in key_chunks(pks):
             found.update(
-                self.objects(model).filter(pk__in=chunk).values_list(key_attribute(model), flat=True)
+                self.objects(model)
+                .filter(pk__in=chunk)
+                .values_list(key_attribute(model), flat=True)
             )
         return found
 
@@ -62,19 +62,16 @@ class DatabaseEnd(End):
     ) -> Iterator[tuple[Any, ...]]:
         wanted: list[Any] = [key_attribute(model)]
         for name in names:
-            field = model._meta.get_field(name) if name in _json_names(model) else None
-            wanted.append(Cast(name, TextField()) if field is not None else name)
+            wanted.append(Cast(name, TextField()) if name in _json_names(model) else name)
         for chunk in key_chunks(pks):
             yield from self.objects(model).filter(pk__in=chunk).values_list(*wanted)
 
     def links(
         self, field: ManyToManyField[Any, Any], pks: Iterable[Any]
     ) -> Iterator[tuple[Any, Any]]:
-        through = field.remote_field.through
-        near = through._meta.get_field(field.m2m_field_name()).attname
-        far = through._meta.get_field(field.m2m_reverse_field_name()).attname
+        near, far = (end.attname for end in ends(field))
         for chunk in key_chunks(pks):
-            rows = self.objects(through).filter(**{f"{near}__in": chunk})
+            rows = self.objects(through(field)).filter(**{f"{near}__in": chunk})
             yield from rows.values_list(near, far)
 
     def by_natural_key(

@@ -1,0 +1,1 @@
+"""A project whose user model is its own."""
