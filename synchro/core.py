@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from synchro import log
-from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
-from synchro.counterparts import Counterparts
-from synchro.exceptions import NodeError, ReplayError, SynchroError
-from synchro.journal import Journal
+from synchro.exceptions import NodeError, SynchroError
 from synchro.keys import NaturalKeyModel, NaturalManager
-from synchro.models import Batch, Peer, Reference, checkpoint_value
-from synchro.nodes import own_node, peer, require_tables, side
-from synchro.plan import Plan, Skipped, collapse
-from synchro.planner import Planner
-from synchro.references import References
-from synchro.remotes.database import DatabaseEnd, DatabaseSource
-from synchro.replay import Replay
+from synchro.lock import only_run
+from synchro.models import Peer, Reference, checkpoint_value
+from synchro.nodes import Side, own_node, require_tables, side
+from synchro.run import Progress, Run, SyncResult
 from synchro.suspend import DisableSynchroLog, disable_synchro_log
 
 __all__ = [
@@ -42,76 +34,45 @@ __all__ = [
 
 logger = logging.getLogger("synchro")
 
-Progress = Callable[[str, int, int], None]
-"""Called with a model's label, how many of its objects are done, and how many there are."""
-
-_PERFORMED = _("Synchronization performed successfully.")
-_NO_CHANGES = _("No changes since last synchronization.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyncResult:
-    """What a run did."""
-
-    changed: bool
-    """Whether the log had anything for REMOTE."""
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(model label, action) -> objects; actions are create, update, link and delete."""
-    skipped: list[Skipped] = field(default_factory=list)
-    """Changes that were not applied, and why."""
-    seconds: float = 0.0
-    warnings: list[str] = field(default_factory=list)
-    """What a person should know about this pair of databases."""
-
-    @property
-    def message(self) -> str:
-        """The outcome in one sentence, in the active language."""
-        return str(_PERFORMED if self.changed else _NO_CHANGES)
-
-    @property
-    def total(self) -> int:
-        """How many objects were created, updated, linked or deleted."""
-        return sum(self.counts.values())
-
 
 def _no_progress(label: str, done: int, total: int) -> None:
     pass
 
 
-def synchronize(remote: str | None = None, *, progress: Progress = _no_progress) -> SyncResult:
+def synchronize(
+    remote: str | None = None, *, wait: float = 0.0, progress: Progress = _no_progress
+) -> SyncResult:
     """Replay what changed on LOCAL since the last run to ``remote`` (``SYNCHRO_REMOTE``).
 
-    All of it is applied in one transaction, or none. Raises ImproperlyConfigured if a setting is
-    wrong, and SynchroError (one of its children) if a change cannot be applied: REMOTE and the
-    checkpoint are then as they were, and the message names the object and the way out.
+    All of it is applied in one transaction, or none. ``wait`` says for how many seconds to wait
+    for another run between the two databases.
+
+    Raises ImproperlyConfigured if a setting is wrong, LockError if another run is going on, and
+    another SynchroError if a change cannot be applied: REMOTE and the checkpoint are then as they
+    were, and the message names the object and the way out.
     """
-    alias = _remote_alias(remote)
+    alias = remote_alias(remote)
     started = time.monotonic()
     conf.models  # noqa: B018 - raises if the setting is wrong
-    require_tables(conf.local)
-    sealed = log.seal(conf.local)
-    run = _Run(conf.local, alias, sealed, progress)
-    result = run.go()
-    seconds = time.monotonic() - started
+    here, there = sides(alias)
+    with only_run(here, there, wait=wait):
+        sealed = log.seal(here.alias)
+        result = Run(here, there, sealed, progress).go()
+    result = replace(result, seconds=time.monotonic() - started)
     logger.info(
         "%s -> %s: batch %d, %d objects, %d skipped, %.2f s",
-        conf.local,
-        alias,
+        here.alias,
+        there.alias,
         sealed.number,
         result.total,
         len(result.skipped),
-        seconds,
+        result.seconds,
     )
-    return SyncResult(
-        changed=result.changed,
-        counts=result.counts,
-        skipped=result.skipped,
-        seconds=seconds,
-        warnings=result.warnings,
-    )
+    return result
 
 
-def _remote_alias(remote: str | None) -> str:
+def remote_alias(remote: str | None) -> str:
+    """The alias of REMOTE, if it is one. Raises SynchroError or ImproperlyConfigured."""
     alias = conf.remote if remote is None else remote
     if alias is None:
         raise SynchroError(
@@ -127,131 +88,19 @@ def _remote_alias(remote: str | None) -> str:
     return alias
 
 
-class _Run:
-    """One run from LOCAL to one REMOTE."""
-
-    def __init__(self, local: str, remote: str, sealed: log.Sealed, progress: Progress) -> None:
-        self.sealed = sealed
-        self.progress = progress
-        self.now = timezone.now()
+def sides(remote: str) -> tuple[Side, Side]:
+    """LOCAL and REMOTE. Raises NodeError if one does not answer, or LOCAL has no tables."""
+    found = []
+    for alias in (conf.local, remote):
         try:
-            self.local = side(local)
-            self.remote = side(remote)
+            if alias == conf.local:
+                require_tables(alias)
+            found.append(side(alias))
         except DatabaseError as error:
-            raise NodeError(
-                f"{remote!r} does not answer: {' '.join(str(error).split())}"
-            ) from error
-        self.is_default = remote == conf.remote
-        self.peer = peer(local, self.remote.uid)
-        self.checkpoint: Checkpoint | None = checkpoint_value().read() if self.is_default else None
-        self.after = self._start()
-
-    def _start(self) -> int:
-        """The batch after which this run takes over. Raises NodeError if REMOTE is not who it
-        was, or knows more of LOCAL than LOCAL does."""
-        if not self.remote.has_tables:
-            return self.peer.sent_batch
-        if self.remote.uid == self.local.uid:
-            raise NodeError(
-                f"{self.local.alias!r} and {self.remote.alias!r} are copies of one database: "
-                "synchro's own tables are the same in both, so nobody can tell whose changes "
-                "are whose. Give the copy a new identity first: delete its rows of "
-                "synchro.models.Node, and empty its change log."
-            )
-        applied = peer(self.remote.alias, self.local.uid)
-        if applied.received_batch > self.sealed.number or self._is_foreign(applied):
-            raise NodeError(
-                f"{self.remote.alias!r} has applied batch {applied.received_batch} of this "
-                f"database, which {self.local.alias!r} does not know: it was restored from a "
-                "backup, or copied. Give it a new identity before it synchronizes again."
-            )
-        # What REMOTE has committed counts, even if LOCAL was killed before it wrote that down.
-        return max(self.peer.sent_batch, applied.received_batch)
-
-    def _is_foreign(self, applied: Peer) -> bool:
-        if not applied.received_batch:
-            return False
-        batch = Batch.objects.using(self.local.alias).filter(number=applied.received_batch)
-        token = batch.values_list("token", flat=True).first()
-        return token is not None and token != applied.received_token
-
-    def go(self) -> SyncResult:
-        assigned = self.checkpoint is not None and self.checkpoint.assigned
-        since = self.checkpoint.date if self.checkpoint is not None and assigned else None
-        if self.sealed.number <= self.after and since is None:
-            self._catch_up()
-            return SyncResult(changed=False, warnings=self._warnings())
-        rows = log.pending(
-            self.local.alias, after=self.after, upto=self.sealed.number, since=since
-        )
-        changes = collapse(rows)
-        for objects in changes.values():
-            for change in objects.values():
-                change.forget_what_came_from(self.remote.uid)
-        plan, counts = self._replay(changes)
-        self._move_checkpoint()
-        return SyncResult(
-            changed=bool(changes) and bool(counts or plan.skipped or not plan.is_empty()),
-            counts=dict(counts),
-            skipped=plan.skipped,
-            warnings=self._warnings(),
-        )
-
-    def _replay(self, changes: Any) -> tuple[Plan, dict[tuple[str, str], int]]:
-        source, remote = DatabaseSource(self.local), DatabaseEnd(self.remote)
-        self.references = References(self.local, self.remote)
-        counterparts = Counterparts(source, remote, self.references)
-        journal = Journal(self.local, self.remote, self.references, self.now)
-        replay = Replay(source, remote, counterparts, journal, self.progress)
-        try:
-            with (
-                DisableSynchroLog(),
-                source.snapshot(),
-                transaction.atomic(using=self.remote.alias),
-            ):
-                plan = Planner(source, remote, counterparts, self.peer, self.now).make(changes)
-                replay.apply(plan)
-                journal.finish(counterparts, self.sealed)
-        except DatabaseError as error:
-            raise ReplayError(
-                f"The run to {self.remote.alias!r} failed: {type(error).__name__}: "
-                f"{' '.join(str(error).split())}. Nothing was changed there; the next run tries "
-                "again."
-            ) from error
-        return plan, dict(replay.counts)
-
-    def _move_checkpoint(self) -> None:
-        """LOCAL follows once REMOTE has committed."""
-        alias = self.local.alias
-        with transaction.atomic(using=alias):
-            self.references.finish()
-            self._save_peer()
-            if self.is_default:
-                newest = log.newest_date(alias, after=self.after, upto=self.sealed.number)
-                assert self.checkpoint is not None
-                if newest is None or not self.checkpoint.assigned:
-                    newest = max(newest or NEVER, self.checkpoint.date)
-                checkpoint_value().write(newest, assigned=False)
-
-    def _catch_up(self) -> None:
-        """Write down on LOCAL what REMOTE committed before LOCAL was killed."""
-        if self.peer.sent_batch < self.after:
-            self.references = References(self.local, self.remote)
-            self._move_checkpoint()
-
-    def _save_peer(self) -> None:
-        self.peer.sent_batch = self.sealed.number
-        self.peer.sent_at = log.stored(self.now)
-        self.peer.save(using=self.local.alias)
-
-    def _warnings(self) -> list[str]:
-        if self.remote.has_tables:
-            return []
-        return [
-            f"{self.remote.alias!r} has no tables of synchro: who is newer cannot be told, and a "
-            "run that is killed after REMOTE committed may make rows twice that have neither an "
-            f"explicit nor a natural key. Run: manage.py migrate --database={self.remote.alias}"
-        ]
+            cause = " ".join(str(error).split())
+            raise NodeError(f"The database {alias!r} does not answer: {cause}") from error
+    here, there = found
+    return here, there
 
 
 def call_synchronize(**kwargs: Any) -> str:

@@ -90,18 +90,56 @@ class Counterparts:
         # Natural keys may lead back to objects that are being resolved at this moment.
         busy = self._busy.setdefault(identity(model), set())
         todo = [pk for pk in dict.fromkeys(pks) if pk not in known and pk not in busy]
-        for chunk in batched(todo, conf.batch_size):
-            busy.update(chunk)
-            found = self._by_primary_key(model, chunk)
-            rest = [pk for pk in chunk if pk not in found]
-            found.update(self._by_reference(identity(model), rest))
-            rest = [pk for pk in rest if pk not in found]
-            matched = self._by_natural_key(model, rest, keys)
-            self._matched.setdefault(identity(model), {}).update(matched)
-            found.update(matched)
-            for pk in chunk:
-                self.set(model, pk, found.get(pk))
-            busy.difference_update(chunk)
+        for level in self._levels(model, todo, keys):
+            for chunk in batched(level, conf.batch_size):
+                busy.update(chunk)
+                self._resolve(model, chunk, keys)
+                busy.difference_update(chunk)
+
+    def _resolve(
+        self, model: type[Model], pks: list[Any], keys: Mapping[Any, NaturalKey | None] | None
+    ) -> None:
+        root = identity(model)
+        found = self._by_primary_key(model, pks)
+        rest = [pk for pk in pks if pk not in found]
+        found.update(self._by_reference(root, rest))
+        rest = [pk for pk in rest if pk not in found]
+        matched = self._by_natural_key(model, rest, keys)
+        self._matched.setdefault(root, {}).update(matched)
+        found.update(matched)
+        for pk in pks:
+            self.set(model, pk, found.get(pk))
+
+    def _levels(
+        self,
+        model: type[Model],
+        pks: list[Any],
+        keys: Mapping[Any, NaturalKey | None] | None,
+    ) -> Iterator[list[Any]]:
+        """The objects in portions, each after what its natural keys point at: a key may name the
+        parent, which is an object of the same model."""
+        lookup = natural_lookup(model)
+        own = [
+            index
+            for index, link in enumerate(self._links(lookup) if lookup else [])
+            if link is not None and identity(target(link)) is identity(model)
+        ]
+        if lookup is None or lookup.fields is None or not own:
+            yield pks
+            return
+        if keys is None:
+            rows = self.source.rows(model, pks, [lookup.fields[index] for index in own])
+            needs = {pk: set(values) for pk, *values in rows}
+        else:
+            needs = {pk: {key[i] for i in own} for pk in pks if (key := keys.get(pk)) is not None}
+        rest = dict.fromkeys(pks)
+        while rest:
+            ready = [pk for pk in rest if not needs.get(pk, set()) & rest.keys()]
+            # In a circle nobody is first.
+            ready = ready or list(rest)
+            yield ready
+            for pk in ready:
+                del rest[pk]
 
     # -- by primary key
 

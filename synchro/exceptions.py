@@ -13,6 +13,10 @@ class NodeError(SynchroError):
     """The two databases cannot be told apart, or one was restored, copied or half migrated."""
 
 
+class LockError(SynchroError):
+    """Another run between the same two databases is going on."""
+
+
 class PlanError(SynchroError):
     """A change cannot be planned: an unreadable log row, a dangling link, a forbidden model."""
 

@@ -26,6 +26,7 @@ LAYERS = [
     ["journal", "planner", "translate", "uniques"],
     ["deletions", "links"],
     ["replay"],
+    ["run", "lock"],
     ["core"],
     ["checks", "views", "management.commands.synchronize"],
     ["urls"],

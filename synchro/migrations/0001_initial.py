@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(synchro.takeover.set_aside, migrations.RunPython.noop),
+        migrations.RunPython(synchro.takeover.set_aside, migrations.RunPython.noop, atomic=False),
         migrations.CreateModel(
             name="Batch",
             fields=[
@@ -135,5 +135,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.RunPython(synchro.takeover.take_over, migrations.RunPython.noop),
+        migrations.RunPython(synchro.takeover.take_over, migrations.RunPython.noop, atomic=False),
     ]

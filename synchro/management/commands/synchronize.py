@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from synchro.conf import conf
 from synchro.core import SyncResult, synchronize
-from synchro.exceptions import SynchroError
+from synchro.exceptions import LockError, SynchroError
 
 _SKIPPED_SHOWN = 20
 
@@ -23,6 +23,13 @@ class Command(BaseCommand):
             "--remote", metavar="ALIAS", help="The database to replay to (SYNCHRO_REMOTE)."
         )
         parser.add_argument(
+            "--wait",
+            type=float,
+            default=0.0,
+            metavar="SECONDS",
+            help="Wait that long for another run between the two databases.",
+        )
+        parser.add_argument(
             "--no-progress", action="store_true", help="Show no progress on the terminal."
         )
 
@@ -30,8 +37,12 @@ class Command(BaseCommand):
         show = options["verbosity"] > 0 and not options["no_progress"] and self.stdout.isatty()
         try:
             result = synchronize(
-                options["remote"], **({"progress": self._progress} if show else {})
+                options["remote"],
+                wait=options["wait"],
+                **({"progress": self._progress} if show else {}),
             )
+        except LockError as error:
+            raise CommandError(str(error), returncode=4) from error
         except (SynchroError, ImproperlyConfigured) as error:
             if conf.debug:
                 raise

@@ -1,0 +1,177 @@
+"""One run: from the sealed log of LOCAL to the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from synchro import log
+from synchro.checkpoint import NEVER, Checkpoint
+from synchro.conf import conf
+from synchro.counterparts import Counterparts
+from synchro.exceptions import NodeError, ReplayError
+from synchro.journal import Journal
+from synchro.models import Batch, Peer, checkpoint_value
+from synchro.nodes import Side, peer
+from synchro.plan import Collapse, Plan, Skipped, collapse
+from synchro.planner import Planner
+from synchro.references import References
+from synchro.remotes.database import DatabaseEnd, DatabaseSource
+from synchro.replay import Replay
+from synchro.suspend import DisableSynchroLog
+
+Progress = Callable[[str, int, int], None]
+"""Called with a model's label, how many of its objects are done, and how many there are."""
+
+_PERFORMED = _("Synchronization performed successfully.")
+_NO_CHANGES = _("No changes since last synchronization.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncResult:
+    """What a run did."""
+
+    changed: bool
+    """Whether the log had anything for REMOTE."""
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(model label, action) -> objects; actions are create, update, link and delete."""
+    skipped: list[Skipped] = field(default_factory=list)
+    """Changes that were not applied, and why."""
+    seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    """What a person should know about this pair of databases."""
+
+    @property
+    def message(self) -> str:
+        """The outcome in one sentence, in the active language."""
+        return str(_PERFORMED if self.changed else _NO_CHANGES)
+
+    @property
+    def total(self) -> int:
+        """How many objects were created, updated, linked or deleted."""
+        return sum(self.counts.values())
+
+
+class Run:
+    """One run from LOCAL to one REMOTE."""
+
+    def __init__(self, local: Side, remote: Side, sealed: log.Sealed, progress: Progress) -> None:
+        self.sealed = sealed
+        self.progress = progress
+        self.now = timezone.now()
+        self.local = local
+        self.remote = remote
+        self.references = References(local, remote)
+        self.is_default = remote.alias == conf.remote
+        self.peer = peer(local.alias, remote.uid)
+        self.checkpoint: Checkpoint | None = checkpoint_value().read() if self.is_default else None
+        self.after = self._start()
+
+    def _start(self) -> int:
+        """The batch after which this run takes over. Raises NodeError if REMOTE is not who it
+        was, or knows more of LOCAL than LOCAL does."""
+        if not self.remote.has_tables:
+            return self.peer.sent_batch
+        if self.remote.uid == self.local.uid:
+            raise NodeError(
+                f"{self.local.alias!r} and {self.remote.alias!r} are copies of one database: "
+                "synchro's own tables are the same in both, so nobody can tell whose changes "
+                "are whose. Give the copy a new identity first: delete its rows of "
+                "synchro.models.Node, and empty its change log."
+            )
+        applied = peer(self.remote.alias, self.local.uid)
+        if applied.received_batch > self.sealed.number or self._is_foreign(applied):
+            raise NodeError(
+                f"{self.remote.alias!r} has applied batch {applied.received_batch} of this "
+                f"database, which {self.local.alias!r} does not know: it was restored from a "
+                "backup, or copied. Give it a new identity before it synchronizes again."
+            )
+        # What REMOTE has committed counts, even if LOCAL was killed before it wrote that down.
+        return max(self.peer.sent_batch, applied.received_batch)
+
+    def _is_foreign(self, applied: Peer) -> bool:
+        if not applied.received_batch:
+            return False
+        batch = Batch.objects.using(self.local.alias).filter(number=applied.received_batch)
+        token = batch.values_list("token", flat=True).first()
+        return token is not None and token != applied.received_token
+
+    def go(self) -> SyncResult:
+        assigned = self.checkpoint is not None and self.checkpoint.assigned
+        since = self.checkpoint.date if self.checkpoint is not None and assigned else None
+        if self.sealed.number <= self.after and since is None:
+            self._catch_up()
+            return SyncResult(changed=False, warnings=self._warnings())
+        rows = log.pending(
+            self.local.alias, after=self.after, upto=self.sealed.number, since=since
+        )
+        changes = collapse(rows)
+        for objects in changes.values():
+            for change in objects.values():
+                change.forget_what_came_from(self.remote.uid)
+        plan, counts = self._replay(changes)
+        self._move_checkpoint()
+        return SyncResult(
+            changed=bool(changes) and bool(counts or plan.skipped or not plan.is_empty()),
+            counts=dict(counts),
+            skipped=plan.skipped,
+            warnings=self._warnings(),
+        )
+
+    def _replay(self, changes: Collapse) -> tuple[Plan, dict[tuple[str, str], int]]:
+        source, remote = DatabaseSource(self.local), DatabaseEnd(self.remote)
+        counterparts = Counterparts(source, remote, self.references)
+        journal = Journal(self.local, self.remote, self.references, self.now)
+        replay = Replay(source, remote, counterparts, journal, self.progress)
+        try:
+            with (
+                DisableSynchroLog(),
+                source.snapshot(),
+                transaction.atomic(using=self.remote.alias),
+            ):
+                plan = Planner(source, remote, counterparts, self.peer, self.now).make(changes)
+                replay.apply(plan)
+                journal.finish(counterparts, self.sealed)
+        except DatabaseError as error:
+            raise ReplayError(
+                f"The run to {self.remote.alias!r} failed: {type(error).__name__}: "
+                f"{' '.join(str(error).split())}. Nothing was changed there; the next run tries "
+                "again."
+            ) from error
+        return plan, dict(replay.counts)
+
+    def _move_checkpoint(self) -> None:
+        """LOCAL follows once REMOTE has committed."""
+        alias = self.local.alias
+        with transaction.atomic(using=alias):
+            self.references.finish()
+            self._save_peer()
+            if self.is_default:
+                newest = log.newest_date(alias, after=self.after, upto=self.sealed.number)
+                assert self.checkpoint is not None
+                if newest is None or not self.checkpoint.assigned:
+                    newest = max(newest or NEVER, self.checkpoint.date)
+                checkpoint_value().write(newest, assigned=False)
+
+    def _catch_up(self) -> None:
+        """Write down on LOCAL what REMOTE committed before LOCAL was killed."""
+        if self.peer.sent_batch < self.after:
+            self._move_checkpoint()
+
+    def _save_peer(self) -> None:
+        self.peer.sent_batch = self.sealed.number
+        self.peer.sent_at = log.stored(self.now)
+        self.peer.save(using=self.local.alias)
+
+    def _warnings(self) -> list[str]:
+        if self.remote.has_tables:
+            return []
+        return [
+            f"{self.remote.alias!r} has no tables of synchro: who is newer cannot be told, and a "
+            "run that is killed after REMOTE committed may make rows twice that have neither an "
+            f"explicit nor a natural key. Run: manage.py migrate --database={self.remote.alias}"
+        ]
