@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
@@ -17,6 +17,19 @@ from synchro.models import DELETION, ChangeLog
 from synchro.nodes import Side, peer
 from synchro.plan import Change, Deletion, LinkChange
 from synchro.references import References
+from synchro.sql import insert_objects
+
+_LOG_COLUMNS: Final = (
+    "content_type",
+    "label",
+    "object_id",
+    "date",
+    "action",
+    "field",
+    "key",
+    "origin",
+    "origin_date",
+)
 
 
 class Journal:
@@ -51,21 +64,26 @@ class Journal:
         alias = self.remote.alias
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
         now = stored(self.now)
-        rows = [
-            ChangeLog(
-                content_type_id=content_type.pk,
-                label=model._meta.label_lower,
-                object_id=object_id(model, remote_pk),
-                date=now,
-                action=action,
-                field=field,
-                key=change.key if isinstance(change, Deletion) else None,
-                origin=change.origin or self.local.uid,
-                origin_date=stored(change.made),
-            )
-            for remote_pk, change in changes
-        ]
-        ChangeLog.objects.using(alias).bulk_create(rows)
+        label = model._meta.label_lower
+        insert_objects(
+            alias,
+            ChangeLog,
+            _LOG_COLUMNS,
+            [
+                (
+                    content_type.pk,
+                    label,
+                    object_id(model, remote_pk),
+                    now,
+                    action,
+                    field,
+                    change.key if isinstance(change, Deletion) else None,
+                    change.origin or self.local.uid,
+                    stored(change.made),
+                )
+                for remote_pk, change in changes
+            ],
+        )
 
     def forget(self, model: type[Model], deletions: Iterable[Deletion]) -> None:
         """Log deletions, and drop the references of the rows that are gone."""

@@ -18,6 +18,7 @@ from synchro.conf import conf
 from synchro.keys import load_object_id, object_id
 from synchro.models import Reference
 from synchro.nodes import Side
+from synchro.sql import insert_objects
 
 _IDS_PER_QUERY = 900
 
@@ -94,17 +95,12 @@ class References:
         for chunk in batched(pairs.items(), _IDS_PER_QUERY):
             rows.filter(local_object_id__in=[mine for mine, _ in chunk]).delete()
             rows.filter(remote_object_id__in=[other for _, other in chunk]).delete()
-            Reference.objects.using(alias).bulk_create(
-                [
-                    Reference(
-                        node=node,
-                        content_type_id=content_type.pk,
-                        label=model._meta.label_lower,
-                        local_object_id=mine,
-                        remote_object_id=other,
-                    )
-                    for mine, other in chunk
-                ]
+            label = model._meta.label_lower
+            insert_objects(
+                alias,
+                Reference,
+                ("node", "content_type", "label", "local_object_id", "remote_object_id"),
+                [(node, content_type.pk, label, mine, other) for mine, other in chunk],
             )
 
     def _on_remote(self, model: type[Model]) -> QuerySet[Reference]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import (
     BinaryField,
@@ -25,9 +25,32 @@ from django.db.models import (
 from django.db.models.sql import InsertQuery
 
 from synchro.chunks import batched
+from synchro.keys import key_field
+from synchro.models import KeyField
 
 Row = Sequence[Any]
 
+# Text and whole numbers are bound by every driver as Python has them. (Exact types only: a field
+# of the project may convert its values.)
+_STORED_AS_THEY_ARE: Final = frozenset(
+    {
+        models.AutoField,
+        models.BigAutoField,
+        models.BigIntegerField,
+        models.CharField,
+        models.EmailField,
+        models.IntegerField,
+        models.PositiveBigIntegerField,
+        models.PositiveIntegerField,
+        models.PositiveSmallIntegerField,
+        models.SlugField,
+        models.SmallAutoField,
+        models.SmallIntegerField,
+        models.TextField,
+        models.URLField,
+        KeyField,
+    }
+)
 _SQLITE_DIGITS: Final = 15
 _BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024
 """Statements stay below this size: servers refuse packets above a limit (16 MiB on MariaDB)."""
@@ -42,10 +65,14 @@ def holds_plain_json(field: Field[Any, Any]) -> bool:
     )
 
 
-def converter(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> Callable[[Any], Any]:
-    """What makes a stored value of a Python one. Raises ValueError if it cannot be exact."""
-    if holds_plain_json(field):
-        return lambda value: value
+def converter(
+    field: Field[Any, Any], connection: BaseDatabaseWrapper
+) -> Callable[[Any], Any] | None:
+    """What makes a stored value of a Python one; None if they are the same. Raises ValueError
+    where the database cannot hold the value exactly."""
+    kind: Any = key_field(field) if field.remote_field is not None else field
+    if holds_plain_json(field) or type(kind) in _STORED_AS_THEY_ARE:
+        return None
 
     def convert(value: Any) -> Any:
         return field.get_db_prep_save(value, connection=connection)
@@ -189,12 +216,15 @@ class TableWriter:
 
     # -- statements
 
-    def _converted(self, rows: Iterable[Row]) -> list[Row]:
-        convert = self._convert
-        return [
-            tuple([function(value) for function, value in zip(convert, row, strict=True)])
-            for row in rows
-        ]
+    def _converted(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows as the database stores them, converted column by column."""
+        if not rows or not self.fields:
+            return list(rows)
+        columns = list(zip(*rows, strict=True))
+        for index, convert in enumerate(self._convert):
+            if convert is not None:
+                columns[index] = tuple(map(convert, columns[index]))
+        return list(zip(*columns, strict=True))
 
     def _statements(self, rows: Iterable[Row]) -> Iterable[list[Row]]:
         """Rows in portions that one statement can hold."""
@@ -221,6 +251,9 @@ class TableWriter:
         return self.connection.features.max_query_params or 65_535
 
     def _placeholders(self, rows: Sequence[Row]) -> tuple[list[str], list[Any]]:
+        if not self.fields:
+            # A model with nothing but an automatic key.
+            return [f"({self.connection.ops.pk_default_value()})"] * len(rows), []
         if not any(self._exotic):
             one = f"({', '.join(['%s'] * len(self.fields))})"
             return [one] * len(rows), [value for row in rows for value in row]
@@ -252,7 +285,8 @@ class TableWriter:
         return self._quote(self.model._meta.db_table)
 
     def _names(self) -> str:
-        return ", ".join(self._quote(str(field.column)) for field in self.fields)
+        fields = self.fields or self.model._meta.pk_fields
+        return ", ".join(self._quote(str(field.column)) for field in fields)
 
     def _key_columns(self) -> list[str]:
         return [self._quote(str(field.column)) for field in self.model._meta.pk_fields]
@@ -262,6 +296,15 @@ class TableWriter:
         keys = set(self._key_columns())
         names = [self._quote(str(field.column)) for field in self.fields]
         return [name for name in names if name not in keys]
+
+
+def insert_objects(
+    alias: str, model: type[Model], names: Sequence[str], rows: Sequence[Row]
+) -> None:
+    """Insert rows into a table of synchro's own; names of columns not given keep their default
+    in the database (an automatic key) or are NULL."""
+    fields = [cast("Field[Any, Any]", model._meta.get_field(name)) for name in names]
+    TableWriter(connections[alias], model, fields).insert(rows, returning=False)
 
 
 def key_values(model: type[Model], pk: Any) -> tuple[Any, ...]:
