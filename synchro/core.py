@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -12,6 +13,7 @@ from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
 from synchro import log
+from synchro.adopt import Adoption, adopt
 from synchro.conf import conf
 from synchro.exceptions import NodeError, SynchroError
 from synchro.keys import NaturalKeyModel, NaturalManager
@@ -26,6 +28,7 @@ __all__ = [
     "NaturalKeyModel",
     "NaturalManager",
     "SyncResult",
+    "adopt_copy",
     "call_synchronize",
     "disable_synchro_log",
     "reset_synchro",
@@ -101,6 +104,23 @@ def sides(remote: str) -> tuple[Side, Side]:
             raise NodeError(f"The database {alias!r} does not answer: {cause}") from error
     here, there = found
     return here, there
+
+
+def adopt_copy(
+    remote: str | None = None,
+    *,
+    since: datetime | None = None,
+    progress: Progress = _no_progress,
+) -> Adoption:
+    """Give LOCAL, which was imported from an export of ``remote``, an identity of its own.
+
+    Rows that were there at the export are matched by equal primary key; LOCAL's edits since then
+    become pending. ``since``: when the export was made, where the logs cannot tell. Raises
+    NodeError if LOCAL is not a copy.
+    """
+    here, there = sides(remote_alias(remote))
+    with only_run(here, there):
+        return adopt(here, there, since=since, progress=progress)
 
 
 def call_synchronize(**kwargs: Any) -> str:

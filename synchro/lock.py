@@ -55,13 +55,16 @@ def _try(alias: str, name: str) -> Release | None:
     """Take the lock in one database; None if somebody has it."""
     vendor = connections[alias].vendor
     if vendor == "postgresql":
-        key = int(name[:15], 16)
+        number = int(name[:15], 16)
         return _by_query(
-            alias, "SELECT pg_try_advisory_lock(%s)", "SELECT pg_advisory_unlock(%s)", key
+            alias, "SELECT pg_try_advisory_lock(%s)", "SELECT pg_advisory_unlock(%s)", number
         )
     if vendor == "mysql":
+        # Such a lock is one of the server, and both databases may be on it.
+        database = connections[alias].settings_dict["NAME"]
+        key = hashlib.sha256(f"{name} {database}".encode()).hexdigest()[:48]
         return _by_query(
-            alias, "SELECT GET_LOCK(%s, 0)", "SELECT RELEASE_LOCK(%s)", f"synchro {name[:48]}"
+            alias, "SELECT GET_LOCK(%s, 0)", "SELECT RELEASE_LOCK(%s)", f"synchro {key}"
         )
     return _by_file(alias, name)
 

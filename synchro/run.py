@@ -80,8 +80,8 @@ class Run:
             raise NodeError(
                 f"{self.local.alias!r} and {self.remote.alias!r} are copies of one database: "
                 "synchro's own tables are the same in both, so nobody can tell whose changes "
-                "are whose. Give the copy a new identity first: delete its rows of "
-                "synchro.models.Node, and empty its change log."
+                f"are whose. If {self.local.alias!r} is the copy, give it an identity of its own "
+                f"first: manage.py synchro_adopt --remote {self.remote.alias}"
             )
         applied = peer(self.remote.alias, self.local.uid)
         if applied.received_batch > self.sealed.number or self._is_foreign(applied):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import django.test
@@ -32,6 +33,14 @@ hypothesis.settings.register_profile(
     "thorough", deadline=None, max_examples=1000, suppress_health_check=_NOT_OUR_CHECK
 )
 hypothesis.settings.load_profile(os.environ.get("SYNCHRO_HYPOTHESIS") or "ci")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.RUN_DIRECTORY.mkdir(parents=True, exist_ok=True)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(settings.RUN_DIRECTORY, ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,6 +16,7 @@ URLS: Final = {
 }
 
 DIRECTORY: Final = Path(tempfile.gettempdir()) / f"synchro-tests-{os.environ.get('USER', 'user')}"
+"""Where SQLite databases are kept, those of each run in a folder of their own."""
 
 
 def url(vendor: str) -> str:
@@ -46,16 +47,15 @@ def install_mysql_driver() -> None:
         pymysql.install_as_MySQLdb()
 
 
-def database(vendor: str, name: str) -> dict[str, Any]:
-    """An entry of DATABASES whose test database is called ``name``."""
+def database(vendor: str, name: str, folder: Path) -> dict[str, Any]:
+    """An entry of DATABASES whose test database is called ``name``, in ``folder`` if a file."""
     if vendor == "sqlite":
         DIRECTORY.mkdir(parents=True, exist_ok=True)
-        file = DIRECTORY / f"{name}.sqlite3"
         return {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": DIRECTORY / f"{name}_outside_tests.sqlite3",
+            "NAME": DIRECTORY / f"outside_tests_{name.rpartition('_')[2]}.sqlite3",
             "OPTIONS": {"timeout": 20, "init_command": "PRAGMA synchronous = OFF"},
-            "TEST": {"NAME": file},
+            "TEST": {"NAME": folder / f"{name}.sqlite3"},
         }
     if vendor == "postgresql":
         parts = server(vendor)

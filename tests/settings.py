@@ -15,10 +15,12 @@ LOCAL_VENDOR = os.environ.get("SYNCHRO_TEST_LOCAL") or "sqlite"
 REMOTE_VENDOR = os.environ.get("SYNCHRO_TEST_REMOTE") or "sqlite"
 
 _RUN = os.environ.setdefault("SYNCHRO_TEST_RUN", str(os.getpid()))
+RUN_DIRECTORY = servers.DIRECTORY / _RUN
 
 
 def _database(vendor: str, alias: str) -> dict[str, object]:
-    entry = servers.database(vendor, f"test_{LOCAL_VENDOR}_{REMOTE_VENDOR}_{_RUN}_{alias}")
+    name = f"test_{LOCAL_VENDOR}_{REMOTE_VENDOR}_{_RUN}_{alias}"
+    entry = servers.database(vendor, name, RUN_DIRECTORY)
     if os.environ.get("SYNCHRO_TEST_ATTACH"):
         entry["NAME"] = entry["TEST"]["NAME"]
     return entry
@@ -50,7 +52,7 @@ SECRET_KEY = "only for tests"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "static/"
-MEDIA_ROOT = servers.DIRECTORY / "media"
+MEDIA_ROOT = RUN_DIRECTORY / "media"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 LANGUAGE_CODE = "en"

@@ -27,9 +27,9 @@ LAYERS = [
     ["journal", "planner", "translate", "uniques"],
     ["deletions", "links"],
     ["replay"],
-    ["run", "lock"],
+    ["adopt", "lock", "run"],
     ["core"],
-    ["checks", "views", "management.commands.synchronize"],
+    ["checks", "views", "management.commands.synchro_adopt", "management.commands.synchronize"],
     ["urls"],
     ["apps"],
 ]
