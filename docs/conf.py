@@ -17,3 +17,7 @@ html_show_sphinx = False
 exclude_patterns = ["_build"]
 highlight_language = "python"
 nitpicky = True
+
+
+def setup(app):
+    app.add_object_type("setting", "setting", indextemplate="pair: %s; setting")

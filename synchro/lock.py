@@ -38,7 +38,7 @@ def only_run(one: Side, other: Side, *, wait: float = 0.0) -> Iterator[None]:
     deadline = time.monotonic() + wait
     with ExitStack() as held:
         for side in (first, second):
-            release = _try(side.alias, name)
+            release = _try(side, name)
             while release is None:
                 if time.monotonic() >= deadline:
                     raise LockError(
@@ -46,27 +46,32 @@ def only_run(one: Side, other: Side, *, wait: float = 0.0) -> Iterator[None]:
                         "Wait until it has ended (manage.py synchronize --wait SECONDS)."
                     )
                 time.sleep(_SECONDS_BETWEEN_TRIES)
-                release = _try(side.alias, name)
+                release = _try(side, name)
             held.callback(release)
         yield
 
 
-def _try(alias: str, name: str) -> Release | None:
+def _try(side: Side, name: str) -> Release | None:
     """Take the lock in one database; None if somebody has it."""
-    vendor = connections[alias].vendor
-    if vendor == "postgresql":
-        number = int(name[:15], 16)
+    connection = connections[side.alias]
+    if connection.vendor == "sqlite":
+        return _by_file(side.alias, name)
+    # On MariaDB such a lock is one of the whole server, and both databases may be on it.
+    own = f"{name} {side.uid} {connection.settings_dict['NAME']}"
+    digest = hashlib.sha256(own.encode()).hexdigest()
+    if connection.vendor == "mysql":
         return _by_query(
-            alias, "SELECT pg_try_advisory_lock(%s)", "SELECT pg_advisory_unlock(%s)", number
+            side.alias,
+            "SELECT GET_LOCK(%s, 0)",
+            "SELECT RELEASE_LOCK(%s)",
+            f"synchro {digest[:48]}",
         )
-    if vendor == "mysql":
-        # Such a lock is one of the server, and both databases may be on it.
-        database = connections[alias].settings_dict["NAME"]
-        key = hashlib.sha256(f"{name} {database}".encode()).hexdigest()[:48]
-        return _by_query(
-            alias, "SELECT GET_LOCK(%s, 0)", "SELECT RELEASE_LOCK(%s)", f"synchro {key}"
-        )
-    return _by_file(alias, name)
+    return _by_query(
+        side.alias,
+        "SELECT pg_try_advisory_lock(%s)",
+        "SELECT pg_advisory_unlock(%s)",
+        int(digest[:15], 16),
+    )
 
 
 def _by_query(alias: str, take: str, give: str, key: int | str) -> Release | None:
