@@ -52,7 +52,8 @@ types: venv-dev
 	@"$(VENV)/dev/bin/mypy"
 
 docs: venv-docs
-	@"$(VENV)/docs/bin/sphinx-build" -W --keep-going -b html docs docs/_build/html
+	@"$(VENV)/docs/bin/sphinx-build" -q -W --keep-going -b html docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
 
 clean:
 	rm -rf "$(VENV)" build dist docs/_build *.egg-info
