@@ -27,9 +27,15 @@ LAYERS = [
     ["journal", "planner", "translate", "uniques"],
     ["deletions", "links"],
     ["replay"],
-    ["adopt", "lock", "run"],
+    ["adopt", "lock", "retention", "run"],
     ["core"],
-    ["checks", "views", "management.commands.synchro_adopt", "management.commands.synchronize"],
+    [
+        "checks",
+        "views",
+        "management.commands.synchro_purge",
+        "management.commands.synchro_adopt",
+        "management.commands.synchronize",
+    ],
     ["urls"],
     ["apps"],
 ]
