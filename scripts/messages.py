@@ -2,9 +2,9 @@
 
     python scripts/messages.py
 
-adds new strings of the code and the templates to every django.po (empty, to be translated), takes
-out those that are gone, and compiles django.mo. ``tests/test_locale.py`` fails while a string is not
-translated, or a django.mo is not that of its django.po.
+adds new strings of the code and the templates to every django.po (empty, to be translated),
+takes out those that are gone, and compiles django.mo. ``tests/test_locale.py`` fails while a
+string is not translated, or a django.mo is not that of its django.po.
 """
 
 from __future__ import annotations
@@ -103,9 +103,10 @@ def _in_template(source: str) -> Iterator[tuple[str, str | None]]:
     # Of the template this leaves calls of gettext(), between letters that stand for all the rest.
     text = templatize(source)
     for start in _CALL.finditer(text):
-        for end in (found.end() for found in re.finditer(r"\)", text) if found.end() > start.end()):
+        rest = text[start.start() :]
+        for end in re.finditer(r"\)", rest):
             try:
-                yield from _in_code(text[start.start() : end])
+                yield from _in_code(rest[: end.end()])
             except SyntaxError:
                 continue
             break
@@ -225,9 +226,9 @@ def update() -> None:
         catalog.messages = current
         write(file, catalog)
         file.with_suffix(".mo").write_bytes(compiled(catalog))
-        missing = [message for message in current.values() if not all(message.translations or [""])]
+        missing = sum(not all(message.translations or [""]) for message in current.values())
         language = file.parent.parent.name
-        print(f"{language}: {len(current)} strings, {len(missing)} to be translated")
+        print(f"{language}: {len(current)} strings, {missing} to be translated")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from synchro.keys import load_object_id, object_id
 from synchro.models import (
     ADDITION,
     M2M_CHANGE,
+    Batch,
     ChangeLog,
     Node,
     Peer,
@@ -83,11 +84,15 @@ def adopt(local: Side, remote: Side, *, since: datetime | None, progress: Progre
     mine = _log_since(local.alias, boundary, since)
     adoption = Adoption(uid=new.uid, boundary=boundary, edits=mine.count())
     matcher = _Matcher(new, remote, boundary, since, adoption)
+    batch = Batch(number=own_node(local.alias).last_batch + 1)
     with transaction.atomic(using=remote.alias):
+        Peer(node=new.uid, received_batch=batch.number, received_token=batch.token).save(
+            using=remote.alias
+        )
         for model in _models():
             matcher.match(model, progress)
     with transaction.atomic(using=local.alias):
-        _take_identity(new, remote, boundary, since)
+        _take_identity(new, remote, boundary, since, batch)
     return adoption
 
 
@@ -143,12 +148,14 @@ def _log_since(alias: str, boundary: int, since: datetime | None) -> QuerySet[Ch
     )
 
 
-def _take_identity(new: Side, remote: Side, boundary: int, since: datetime | None) -> None:
+def _take_identity(
+    new: Side, remote: Side, boundary: int, since: datetime | None, batch: Batch
+) -> None:
     """Retire the identity that came with the copy, and mark the log that came with it as
     REMOTE's."""
     alias = new.alias
     old = own_node(alias)
-    number = old.last_batch + 1
+    number = batch.number
     now = timezone.now()
     Node.objects.using(alias).filter(pk=SELF).update(uid=new.uid, last_batch=number, created=now)
     # The row in force was inserted by its key: no sequence knows of that key.
@@ -169,7 +176,14 @@ def _take_identity(new: Side, remote: Side, boundary: int, since: datetime | Non
     Peer.objects.using(alias).all().delete()
     Reference.objects.using(alias).filter(node="").delete()
     checkpoint_value().write(checkpoint_value().read().date, assigned=False)
-    Peer(node=remote.uid, sent_batch=number, received_batch=old.last_batch).save(using=alias)
+    came_with = Batch.objects.using(alias).filter(number=old.last_batch)
+    Peer(
+        node=remote.uid,
+        sent_batch=number,
+        received_batch=old.last_batch,
+        received_token=came_with.values_list("token", flat=True).first() or "",
+    ).save(using=alias)
+    batch.save(using=alias, force_insert=True)
 
 
 class _Matcher:

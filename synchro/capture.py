@@ -17,7 +17,7 @@ from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.core.signals import setting_changed
 from django.db import router, transaction
-from django.db.models import ManyToManyField, Model
+from django.db.models import ManyToManyField, Model, QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 from django.dispatch import Signal
 from django.utils import timezone
@@ -56,8 +56,11 @@ def connect() -> None:
     """Connect the receivers to the watched models. Wrong settings are left out here, logged,
     and reported by the system checks."""
     disconnect()
-    for problem in conf.problems():
-        logger.error("%s %s (%s)", problem.message, problem.hint, problem.id)
+    problems = conf.problems()
+    if problems:
+        # A server does not run the checks: it must not go on in silence.
+        ids = ", ".join(sorted({problem.id for problem in problems}))
+        logger.error("The SYNCHRO_ settings have mistakes (%s): run manage.py check", ids)
     watched = conf.valid_models
     for model in apps.get_models(include_auto_created=False):
         concrete = model._meta.concrete_model or model
@@ -209,7 +212,7 @@ def log_links(
         if reverse or symmetrical:
             # After clear() nobody knows any more who was linked.
             me = far if reverse else near
-            found = sender._base_manager.using(using).filter(**{me: instance.pk})
+            found: QuerySet[Any] = QuerySet(sender, using=using).filter(**{me: instance.pk})
             owners.update(found.values_list(near if reverse else far, flat=True))
         if not reverse:
             owners.add(getattr(instance, _pk_name(field.model)))
@@ -236,7 +239,7 @@ def log_through_rows(
     sides = [(far, near)] if reverse else [(near, far)]
     if field.remote_field.symmetrical:
         sides.append((far, near))
-    rows = sender._base_manager.using(using)
+    rows: QuerySet[Any] = QuerySet(sender, using=using)
     for me, other in sides:
         added = rows.filter(**{me: instance.pk, f"{other}__in": pk_set})
         write(using, sender, added.values_list("pk", flat=True), ADDITION)

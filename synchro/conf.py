@@ -216,7 +216,12 @@ class Conf:
                 _ = self.remote if setting == "SYNCHRO_REMOTE" else self.local
             except ImproperlyConfigured as error:
                 found.append(
-                    Problem(id=id, message=str(error), hint=f"Name one of: {aliases}, or None.")
+                    Problem(
+                        id=id,
+                        message=str(error),
+                        hint=f"Name one of: {aliases}"
+                        + (", or None." if setting == "SYNCHRO_REMOTE" else "."),
+                    )
                 )
         local = getattr(settings, "SYNCHRO_LOCAL", DEFAULT_DB_ALIAS)
         if local == getattr(settings, "SYNCHRO_REMOTE", None):
@@ -247,11 +252,11 @@ class Conf:
                         hint=f"Use one of {', '.join(map(repr, REPLAY_MODES))}.",
                     )
                 )
-            elif name != "*" and self._read_entry(name)[1]:
+            elif name != "*" and _model(*(name.rpartition(".")[::2])) is None:
                 found.append(
                     Problem(
                         id="synchro.E007",
-                        message=f"SYNCHRO_REPLAY names {name!r}, which is not installed.",
+                        message=f"SYNCHRO_REPLAY names {name!r}, which is no installed model.",
                         hint="Name models as 'app.Model', or '*' for all others.",
                     )
                 )

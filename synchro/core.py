@@ -58,6 +58,7 @@ def synchronize(
     started = time.monotonic()
     conf.models  # noqa: B018 - raises if the setting is wrong
     here, there = sides(alias)
+    refuse_open_transactions(here.alias, there.alias)
     with only_run(here, there, wait=wait):
         sealed = log.seal(here.alias)
         result = Run(here, there, sealed, progress).go()
@@ -91,6 +92,23 @@ def remote_alias(remote: str | None) -> str:
     return alias
 
 
+def refuse_open_transactions(*aliases: str) -> None:
+    """Raise SynchroError if the caller has a transaction open on one of the databases. The run
+    counts on its own commits: what the caller rolled back would be taken for done. (The
+    transaction of django.test.TestCase is let through, as by ``atomic(durable=True)``.)"""
+    for alias in aliases:
+        connection = connections[alias]
+        blocks = connection.atomic_blocks
+        if not all(getattr(block, "_from_testcase", False) for block in blocks) or not (
+            blocks or connection.get_autocommit()
+        ):
+            raise SynchroError(
+                f"A run cannot start inside a transaction on {alias!r}: its own commits would "
+                "not count. Call it outside atomic(); in a view, use "
+                f"@transaction.non_atomic_requests(using={alias!r})."
+            )
+
+
 def sides(remote: str) -> tuple[Side, Side]:
     """LOCAL and REMOTE. Raises NodeError if one does not answer, or LOCAL has no tables."""
     found = []
@@ -119,6 +137,7 @@ def adopt_copy(
     NodeError if LOCAL is not a copy.
     """
     here, there = sides(remote_alias(remote))
+    refuse_open_transactions(here.alias, there.alias)
     with only_run(here, there):
         return adopt(here, there, since=since, progress=progress)
 

@@ -6,7 +6,7 @@ for the whole run (keys only); None stands for an object that REMOTE lacks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db.models import CompositePrimaryKey, ForeignKey, Model
@@ -34,6 +34,8 @@ class Counterparts:
         self.references = references
         self._known: dict[type[Model], dict[Any, Any]] = {}
         self._owner: dict[type[Model], dict[Any, Any]] = {}
+        self.tombstones: dict[type[Model], dict[Any, NaturalKey]] = {}
+        """The natural keys of objects that are gone on LOCAL, by key there."""
         self._matched: dict[type[Model], dict[Any, Any]] = {}
         self._busy: dict[type[Model], set[Any]] = {}
 
@@ -73,49 +75,35 @@ class Counterparts:
                 },
             )
 
-    def resolve(
-        self,
-        model: type[Model],
-        pks: Iterable[Any],
-        *,
-        keys: Mapping[Any, NaturalKey | None] | None = None,
-    ) -> None:
+    def resolve(self, model: type[Model], pks: Iterable[Any]) -> None:
         """Find the counterparts of objects that are not known yet.
 
-        ``keys`` gives the natural keys of objects that are gone on LOCAL (from their tombstones);
-        None for one that must not be looked for by natural key. Without it the natural keys are
-        read from LOCAL. Raises NaturalKeyError if a natural key finds several rows.
+        Natural keys are read from LOCAL; those of objects that are gone there from their
+        ``tombstones``. Raises NaturalKeyError if a natural key finds several rows.
         """
         known = self.known(model)
         # Natural keys may lead back to objects that are being resolved at this moment.
         busy = self._busy.setdefault(identity(model), set())
         todo = [pk for pk in dict.fromkeys(pks) if pk not in known and pk not in busy]
-        for level in self._levels(model, todo, keys):
+        for level in self._levels(model, todo):
             for chunk in batched(level, conf.batch_size):
                 busy.update(chunk)
-                self._resolve(model, chunk, keys)
+                self._resolve(model, chunk)
                 busy.difference_update(chunk)
 
-    def _resolve(
-        self, model: type[Model], pks: list[Any], keys: Mapping[Any, NaturalKey | None] | None
-    ) -> None:
+    def _resolve(self, model: type[Model], pks: list[Any]) -> None:
         root = identity(model)
         found = self._by_primary_key(model, pks)
         rest = [pk for pk in pks if pk not in found]
         found.update(self._by_reference(root, rest))
         rest = [pk for pk in rest if pk not in found]
-        matched = self._by_natural_key(model, rest, keys)
+        matched = self._by_natural_key(model, rest)
         self._matched.setdefault(root, {}).update(matched)
         found.update(matched)
         for pk in pks:
             self.set(model, pk, found.get(pk))
 
-    def _levels(
-        self,
-        model: type[Model],
-        pks: list[Any],
-        keys: Mapping[Any, NaturalKey | None] | None,
-    ) -> Iterator[list[Any]]:
+    def _levels(self, model: type[Model], pks: list[Any]) -> Iterator[list[Any]]:
         """The objects in portions, each after what its natural keys point at: a key may name the
         parent, which is an object of the same model."""
         lookup = natural_lookup(model)
@@ -127,11 +115,10 @@ class Counterparts:
         if lookup is None or lookup.fields is None or not own:
             yield pks
             return
-        if keys is None:
-            rows = self.source.rows(model, pks, [lookup.fields[index] for index in own])
-            needs = {pk: set(values) for pk, *values in rows}
-        else:
-            needs = {pk: {key[i] for i in own} for pk in pks if (key := keys.get(pk)) is not None}
+        gone = self.tombstones.get(model, {})
+        needs = {pk: {gone[pk][index] for index in own} for pk in pks if pk in gone}
+        rows = self.source.rows(model, pks, [lookup.fields[index] for index in own])
+        needs.update((pk, set(values)) for pk, *values in rows)
         rest = dict.fromkeys(pks)
         while rest:
             ready = [pk for pk in rest if not needs.get(pk, set()) & rest.keys()]
@@ -188,23 +175,15 @@ class Counterparts:
 
     # -- by natural key
 
-    def _by_natural_key(
-        self,
-        model: type[Model],
-        pks: list[Any],
-        keys: Mapping[Any, NaturalKey | None] | None,
-    ) -> dict[Any, Any]:
+    def _by_natural_key(self, model: type[Model], pks: list[Any]) -> dict[Any, Any]:
         lookup = natural_lookup(model)
         if lookup is None or not pks:
             return {}
-        if keys is None:
-            wanted = self._natural_keys(lookup, pks)
-        else:
-            wanted = {
-                pk: self._key_there(lookup, lookup.clean(key))
-                for pk in pks
-                if (key := keys.get(pk)) is not None
-            }
+        gone = self.tombstones.get(model, {})
+        wanted: dict[Any, NaturalKey | None] = {
+            pk: self._key_there(lookup, gone[pk]) for pk in pks if pk in gone
+        }
+        wanted.update(self._natural_keys(lookup, pks))
         there = {pk: key for pk, key in wanted.items() if key is not None}
         rows = self.remote.by_natural_key(lookup, there.values())
         taken = self._taken(model, [pk for found in rows.values() for pk in found])

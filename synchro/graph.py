@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, cast
 
@@ -151,8 +151,13 @@ def automatic_links(model: type[Model]) -> tuple[ManyToManyField[Any, Any], ...]
     )
 
 
-def in_order(models: Iterable[type[Model]]) -> list[type[Model]]:
+def in_order(
+    models: Iterable[type[Model]],
+    more: Mapping[type[Model], Iterable[type[Model]]] | None = None,
+) -> list[type[Model]]:
     """Models with the targets of foreign keys first (Kahn 1962).
+
+    ``more``: further targets, those of generic foreign keys.
 
     Where there is a cycle, the model with the fewest obligatory foreign keys into it goes first;
     the replay fills in what is missing in a second pass.
@@ -161,7 +166,10 @@ def in_order(models: Iterable[type[Model]]) -> list[type[Model]]:
     waits = {
         model: {
             other: obligatory
-            for other, obligatory in _needs(model).items()
+            for other, obligatory in {
+                **dict.fromkeys((more or {}).get(model, ()), 0),
+                **_needs(model),
+            }.items()
             if other is not model and other in set(left)
         }
         for model in left

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime, time, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache, reduce
 from ipaddress import IPv4Address, IPv6Address
@@ -324,10 +325,25 @@ def _tuples(value: Any) -> Any:
 
 
 def object_id(model: type[Model], pk: Any) -> str:
-    """A primary key as text: ``str(pk)``, of a composite key a JSON list."""
+    """A primary key as text: ``str(pk)``, of a composite key a JSON list.
+
+    One key has one text, however the instance holds it: a UUID may be given without dashes, a
+    time in any time zone.
+    """
+    if type(pk) is int:
+        return str(pk)
     if isinstance(pk, tuple | list):
-        return json.dumps([str(part) for part in pk])
-    return str(pk)
+        fields = model._meta.pk_fields
+        return json.dumps([_key_text(field, part) for field, part in zip(fields, pk, strict=True)])
+    return _key_text(cast(Any, model._meta.pk), pk)
+
+
+def _key_text(field: Field[Any, Any], value: Any) -> str:
+    with suppress(ValidationError, ValueError, TypeError):
+        value = key_field(field).to_python(value)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(UTC)
+    return str(value)
 
 
 @cache

@@ -13,7 +13,6 @@ from django.utils import timezone
 
 from synchro.chunks import batched
 from synchro.conflicts import RemoteChange
-from synchro.exceptions import SynchroError
 from synchro.models import DELETION, M2M_CHANGE, Batch, ChangeLog, Node
 from synchro.nodes import SELF, own_node
 from synchro.plan import LogRow
@@ -45,12 +44,6 @@ def seal(alias: str) -> Sealed:
     Neither ids nor times are in the order of commits; a row that commits later has no number
     yet, so that the next run takes it. Numbers are never used twice.
     """
-    if connections[alias].in_atomic_block and not _in_test_case(alias):
-        raise SynchroError(
-            f"A run cannot start inside a transaction on {alias!r}: what it seals must be "
-            "committed before the other database is touched. Call it outside atomic() (in a "
-            "view, use @transaction.non_atomic_requests)."
-        )
     unsealed = ChangeLog.objects.using(alias).filter(batch__isnull=True)
     if not unsealed.exists():
         number = own_node(alias).last_batch
@@ -65,14 +58,6 @@ def seal(alias: str) -> Sealed:
         batch.save(using=alias, force_insert=True)
         _number(alias, unsealed, number)
     return Sealed(number=number, token=batch.token)
-
-
-def _in_test_case(alias: str) -> bool:
-    """Whether the only transaction around is that of django.test.TestCase (atomic(durable=True)
-    makes the same exception)."""
-    return all(
-        getattr(block, "_from_testcase", False) for block in connections[alias].atomic_blocks
-    )
 
 
 def _number(alias: str, unsealed: QuerySet[ChangeLog], number: int) -> None:
@@ -99,7 +84,9 @@ def pending(
         .iterator(chunk_size=2000)
     )
     for label, object_id, action, date, origin_date, field, key, origin in found:
-        yield LogRow(label, object_id, action, aware(origin_date or date), field, key, origin)
+        yield LogRow(
+            label, object_id, action, aware(date), aware(origin_date or date), field, key, origin
+        )
 
 
 def newest(
@@ -148,13 +135,6 @@ def sent_by(alias: str, uid: str, label: str, object_ids: Iterable[str]) -> set[
         label=label, object_id__in=list(object_ids), origin=uid
     )
     return set(rows.values_list("object_id", flat=True))
-
-
-def newest_date(alias: str, *, after: int, upto: int) -> datetime | None:
-    """The time of the newest log row in some batches."""
-    rows = ChangeLog.objects.using(alias).filter(batch__gt=after, batch__lte=upto)
-    date = rows.order_by("-date").values_list("date", flat=True).first()
-    return None if date is None else aware(date)
 
 
 def forget(alias: str) -> None:

@@ -18,6 +18,8 @@ class LogRow(NamedTuple):
     label: str
     object_id: str
     action: int
+    date: datetime
+    """When it was logged here."""
     made: datetime
     """When the change was made, on whichever node."""
     field: str

@@ -39,7 +39,6 @@ from synchro.graph import (
     target,
 )
 from synchro.keys import (
-    NaturalKey,
     dump_key,
     load_key,
     load_object_id,
@@ -69,6 +68,8 @@ class Planner:
         self.now = now
         self.plan = Plan()
         self._checked: set[type[Model]] = set()
+        self._generic: dict[type[Model], set[type[Model]]] = {}
+        """Where generic foreign keys lead in this run."""
         self._tombstones: dict[type[Model], dict[str, RemoteChange]] = {}
         self._waiting: list[tuple[type[Model], list[Change]]] = []
 
@@ -81,6 +82,8 @@ class Planner:
         }
         # Children in other tables first: their natural key may tell the counterpart of the root.
         models = sorted(by_model, key=depth, reverse=True)
+        for model in models:
+            self._read_tombstones(model, by_model[model])
         for model in models:
             self._plan_deletions(model, by_model[model])
         for model in models:
@@ -123,17 +126,26 @@ class Planner:
 
     # -- deletions
 
+    def _read_tombstones(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
+        """Whatever asks for the counterpart of an object that is gone must know its natural
+        key: a child's own key may lead over it."""
+        lookup = natural_lookup(model)
+        if lookup is not None:
+            # What was also added in this window REMOTE cannot know, except by reference.
+            self.counterparts.tombstones[model] = {
+                pk: lookup.clean(load_key(change.key))
+                for pk, change in objects.items()
+                if change.deleted and change.key is not None and not change.added
+            }
+
     def _plan_deletions(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
         gone = {pk: change for pk, change in objects.items() if change.deleted}
         for chunk in batched(gone, conf.batch_size):
-            keys: dict[Any, NaturalKey | None] = {}
-            for pk in chunk:
-                text = gone[pk].key
-                # What was also added in this window REMOTE cannot know, except by reference.
-                keys[pk] = None if text is None or gone[pk].added else load_key(text)
             added = {pk for pk in chunk if gone[pk].added}
-            self.counterparts.resolve(model, [pk for pk in chunk if pk not in added], keys=keys)
             self._resolve_added_and_deleted(model, added)
+            pks = [pk for pk in chunk if pk not in added]
+            self._forget_vanished_counterparts(model, pks)
+            self.counterparts.resolve(model, pks)
             known = self.counterparts.known(model)
             found = {pk: known[pk] for pk in chunk if known[pk] is not None}
             times = {pk: gone[pk].made or self.now for pk in found}
@@ -330,7 +342,7 @@ class Planner:
                     self._need(model, field, [(row[0], row[index]) for row in rows])
             for index, _ in enumerate(generic):
                 at = 1 + len(fields) + 2 * index
-                self._need_generic([(row[at], row[at + 1]) for row in rows])
+                self._need_generic(model, [(row[at], row[at + 1]) for row in rows])
 
     def _write_parents(self, parent: type[Model], children: dict[Any, Change]) -> None:
         """A changed child may have changed its row in the parent's table as well."""
@@ -371,7 +383,7 @@ class Planner:
                 f"{value}, which does not exist on {self.source.side.alias!r}. Mend the row there."
             )
 
-    def _need_generic(self, pairs: list[tuple[Any, Any]]) -> None:
+    def _need_generic(self, model: type[Model], pairs: list[tuple[Any, Any]]) -> None:
         by_type: dict[Any, set[str]] = {}
         for type_id, text in pairs:
             if type_id is not None and text is not None:
@@ -386,6 +398,7 @@ class Planner:
                     pks.append(load_object_id(other, str(text)))
                 except NaturalKeyError:
                     continue
+            self._generic.setdefault(model, set()).add(other)
             self._bring(other, pks)
 
     def _generic_target(self, type_id: Any) -> type[Model] | None:
@@ -551,7 +564,8 @@ class Planner:
     def _arrange(self) -> None:
         """Put models into the order of replay, and leave out those with nothing to do."""
         plan = self.plan
-        plan.writes = {m: plan.writes[m] for m in in_order(plan.writes) if plan.writes[m]}
+        order = in_order(plan.writes, self._generic)
+        plan.writes = {m: plan.writes[m] for m in order if plan.writes[m]}
         order = in_order([m for m in plan.deletions if plan.deletions[m]])
         plan.deletions = {model: plan.deletions[model] for model in reversed(order)}
         plan.links = {key: links for key, links in plan.links.items() if links}

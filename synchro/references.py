@@ -65,6 +65,8 @@ class References:
             self._later.setdefault(model, {}).update(texts)
             return
         rows = {remote_id: local_id for local_id, remote_id in texts.items()}
+        # What LOCAL's own table said about these objects is out of date now.
+        self._gone.setdefault(model, []).extend(texts)
         self._replace(self.remote.alias, self._on_remote(model), model, self.local.uid, rows)
 
     def drop(self, model: type[Model], pks: Iterable[Any], remote_pks: Iterable[Any]) -> None:
@@ -77,6 +79,8 @@ class References:
     def finish(self) -> None:
         """Write on LOCAL what belongs there. To be called once REMOTE has committed."""
         for model, ids in self._gone.items():
+            if not self._on_local(model).exists():
+                continue
             for chunk in batched(ids, _IDS_PER_QUERY):
                 self._on_local(model).filter(local_object_id__in=chunk).delete()
         for model, pairs in self._later.items():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import Field, FileField, Model
+from django.db.models import Field, Model
 
 from synchro.chunks import batched
 from synchro.conf import conf
@@ -22,7 +22,6 @@ from synchro.exceptions import ReplayError
 from synchro.graph import (
     columns,
     has_automatic_key,
-    parents,
     skipped_fields,
 )
 from synchro.journal import Journal
@@ -33,6 +32,7 @@ from synchro.plan import Change, Plan
 from synchro.receivers import needs_save
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
+from synchro.saving import ObjectSaver
 from synchro.sql import TableWriter, holds_plain_json, key_values
 from synchro.translate import Awaited, Translator, as_generic_id
 from synchro.uniques import Releaser, unique_groups
@@ -182,6 +182,7 @@ class _ModelWriter:
         self.inserter = TableWriter(connection, model, inserted)
         self.updater = TableWriter(connection, model, [*self.key_fields, *own])
         self.restorer = TableWriter(connection, model, [*self.key_fields, *self.insert_fields])
+        self.saver = ObjectSaver(replay.remote, model, self.fields, self.skipped)
         self._written: set[Any] = set()
 
     def close(self) -> None:
@@ -403,116 +404,21 @@ class _ModelWriter:
     ) -> None:
         if unique_groups(self.model):
             self._release({**old, **again, **new})
-        kept = self._kept_values([*old])
-        restore: dict[Any, dict[str, Any]] = {}
+        present = {self._key_there(pk): pk for pk in old}
+        kept = self.saver.kept_values(present)
         for pk, row in {**old, **again, **new}.items():
-            values = {**row, **kept[pk]} if pk in old else self._with_defaults(row)
+            created = self.automatic and pk in new
+            key = None if created else self._key_there(pk)
+            values = {**row, **kept[key]} if pk in old else self._with_defaults(row)
             try:
                 with transaction.atomic(using=self.remote.side.alias):
-                    restore[pk] = self._save(pk, values, created=pk in new)
+                    saved = self.saver.save(key, values, created=pk in new)
             except Exception as error:
                 # Whatever a receiver or save() of the project raises stops the run, by name.
                 raise self._refused(pk, error) from error
+            self.counterparts.set(self.model, pk, saved)
             self._written.add(pk)
-        self._put_back({pk: values for pk, values in restore.items() if values})
-
-    def _kept_values(self, pks: list[Any]) -> dict[Any, dict[str, Any]]:
-        """REMOTE's values of the skipped fields, by key on LOCAL."""
-        if not self.skipped or not pks:
-            return {pk: {} for pk in pks}
-        owners = {self._key_there(pk): pk for pk in pks}
-        names = [field.attname for field in self.skipped]
-        return {
-            owners[key]: dict(zip(names, values, strict=True))
-            for key, *values in self.remote.rows(self.model, owners, names)
-        }
-
-    def _save(self, pk: Any, values: dict[str, Any], *, created: bool) -> dict[str, Any]:
-        """Save one object on REMOTE. Returns what ``save()`` rewrote by itself (``auto_now``),
-        and what an instance cannot carry (JSON null), attribute -> value to put back."""
-        instance = self._instance(pk, values, created=created)
-        if created:
-            # Never an update of a row that happens to have the key.
-            instance.save(using=self.remote.side.alias, force_insert=True)
-        else:
-            instance.save(using=self.remote.side.alias)
-        self.counterparts.set(self.model, pk, instance.pk)
-        back: dict[str, Any] = {}
-        for field in self.fields:
-            name = field.attname
-            if name not in values or field.primary_key:
-                continue
-            if holds_plain_json(field):
-                if values[name] == "null":
-                    back[name] = "null"
-            elif isinstance(field, FileField):
-                # An instance has no way to hold NULL here; it would save an empty name.
-                if values[name] is None:
-                    back[name] = None
-            elif _rewrites(field) and getattr(instance, name) != values[name]:
-                back[name] = values[name]
-        return back
-
-    def _instance(self, pk: Any, values: dict[str, Any], *, created: bool) -> Model:
-        alias = self.remote.side.alias
-        known: dict[str, Any] = {}
-        for field in columns(self.model):
-            if field.attname in values and not field.primary_key:
-                known[field.attname] = self._python(field, values[field.attname])
-        if self.model._meta.parents:
-            known = {**self._parent_values(self.model, self._key_there(pk), values), **known}
-        if self.automatic and created:
-            known.pop(self.key_fields[0].attname, None)
-        else:
-            keys = key_values(self.model, self._key_there(pk))
-            for field, value in zip(self.key_fields, keys, strict=True):
-                known[field.attname] = value
-        instance = self.model(**known)
-        instance._state.db = alias
-        instance._state.adding = created
-        return instance
-
-    def _parent_values(
-        self, model: type[Model], remote_pk: Any, row: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The values of the parents' tables, which were written to REMOTE before."""
-        found: dict[str, Any] = {}
-        for parent, link in parents(model).items():
-            key = remote_pk if link.primary_key else row[link.attname]
-            fields = columns(parent)
-            names = [field.attname for field in fields]
-            for _, *values in self.remote.rows(parent, [key], names):
-                stored = dict(zip(names, values, strict=True))
-                for field in fields:
-                    found[field.attname] = self._python(field, stored[field.attname])
-                found = {**self._parent_values(parent, key, stored), **found}
-        return found
-
-    def _python(self, field: Field[Any, Any], value: Any) -> Any:
-        """What an instance holds for a value that synchro carries."""
-        if isinstance(value, str) and holds_plain_json(field):
-            return field.from_db_value(value, None, self.remote.connection)  # type: ignore[attr-defined]
-        return value
-
-    def _put_back(self, rows: dict[Any, dict[str, Any]]) -> None:
-        """Restore values that ``save()`` rewrote, in the same transaction."""
-        by_names: dict[tuple[str, ...], list[Any]] = {}
-        for pk, values in rows.items():
-            by_names.setdefault(tuple(sorted(values)), []).append(pk)
-        for names, pks in by_names.items():
-            fields = [field for field in columns(self.model) if field.attname in names]
-            writer = TableWriter(self.remote.connection, self.model, [*self.key_fields, *fields])
-            writer.prepare_update()
-            writer.update(
-                [
-                    [
-                        *key_values(self.model, self._key_there(pk)),
-                        *(rows[pk][field.attname] for field in fields),
-                    ]
-                    for pk in pks
-                ]
-            )
-            writer.close()
+        self.saver.put_back()
 
     # -- what was done
 
@@ -528,11 +434,6 @@ class _ModelWriter:
 
 def _has_database_default(field: Field[Any, Any]) -> bool:
     return bool(field.has_db_default())
-
-
-def _rewrites(field: Field[Any, Any]) -> bool:
-    """Whether saving may change the value of the field by itself (``auto_now``)."""
-    return type(field).pre_save is not Field.pre_save
 
 
 def _json_text(field: Any, value: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.db import DatabaseError, transaction
 from django.utils import timezone
@@ -15,9 +16,9 @@ from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.exceptions import NodeError, ReplayError
 from synchro.journal import Journal
-from synchro.models import Batch, Peer, checkpoint_value
+from synchro.models import Batch, Peer, Reference, checkpoint_value
 from synchro.nodes import Side, peer
-from synchro.plan import Collapse, Plan, Skipped, collapse
+from synchro.plan import Collapse, LogRow, Plan, Skipped, collapse
 from synchro.planner import Planner
 from synchro.references import References
 from synchro.remotes.database import DatabaseEnd, DatabaseSource
@@ -69,6 +70,7 @@ class Run:
         self.is_default = remote.alias == conf.remote
         self.peer = peer(local.alias, remote.uid)
         self.checkpoint: Checkpoint | None = checkpoint_value().read() if self.is_default else None
+        self.newest_date: datetime | None = None
         self.after = self._start()
 
     def _start(self) -> int:
@@ -76,6 +78,7 @@ class Run:
         was, or knows more of LOCAL than LOCAL does."""
         if not self.remote.has_tables:
             return self.peer.sent_batch
+        self._recognize()
         if self.remote.uid == self.local.uid:
             raise NodeError(
                 f"{self.local.alias!r} and {self.remote.alias!r} are copies of one database: "
@@ -90,14 +93,36 @@ class Run:
                 f"database, which {self.local.alias!r} does not know: it was restored from a "
                 "backup, or copied. Give it a new identity before it synchronizes again."
             )
-        # What REMOTE has committed counts, even if LOCAL was killed before it wrote that down.
-        return max(self.peer.sent_batch, applied.received_batch)
+        # What REMOTE has committed counts: LOCAL may have been killed before it wrote that down,
+        # and REMOTE may have been restored from a backup.
+        return applied.received_batch
+
+    def _recognize(self) -> None:
+        """REMOTE may have got synchro's tables since the last run: what LOCAL kept under its alias
+        belongs to its uid now."""
+        old = peer(self.local.alias, f"alias:{self.remote.alias}")
+        if old._state.adding:
+            return
+        there = peer(self.remote.alias, self.local.uid)
+        there.received_batch = max(there.received_batch, old.sent_batch)
+        there.received_token = self._token(there.received_batch) or ""
+        there.save(using=self.remote.alias)
+        with transaction.atomic(using=self.local.alias):
+            references = Reference.objects.using(self.local.alias).filter(node=old.node)
+            references.update(node=self.remote.uid)
+            old.node = self.remote.uid
+            old.save(using=self.local.alias)
+        self.peer = old
+
+    def _token(self, number: int) -> str | None:
+        """The token of one of LOCAL's batches."""
+        batches = Batch.objects.using(self.local.alias).filter(number=number)
+        return batches.values_list("token", flat=True).first()
 
     def _is_foreign(self, applied: Peer) -> bool:
         if not applied.received_batch:
             return False
-        batch = Batch.objects.using(self.local.alias).filter(number=applied.received_batch)
-        token = batch.values_list("token", flat=True).first()
+        token = self._token(applied.received_batch)
         return token is not None and token != applied.received_token
 
     def go(self) -> SyncResult:
@@ -109,10 +134,13 @@ class Run:
         rows = log.pending(
             self.local.alias, after=self.after, upto=self.sealed.number, since=since
         )
-        changes = collapse(rows)
+        changes = collapse(self._watch_dates(rows))
         for objects in changes.values():
             for change in objects.values():
                 change.forget_what_came_from(self.remote.uid)
+                if since is not None:
+                    # The window reaches back over what REMOTE has already.
+                    change.added = False
         plan, counts = self._replay(changes)
         self._move_checkpoint()
         return SyncResult(
@@ -121,6 +149,13 @@ class Run:
             skipped=plan.skipped,
             warnings=self._warnings(),
         )
+
+    def _watch_dates(self, rows: Iterable[LogRow]) -> Iterator[LogRow]:
+        """The rows as they are; notes when the newest was logged."""
+        for row in rows:
+            if self.newest_date is None or row.date > self.newest_date:
+                self.newest_date = row.date
+            yield row
 
     def _replay(self, changes: Collapse) -> tuple[Plan, dict[tuple[str, str], int]]:
         source, remote = DatabaseSource(self.local), DatabaseEnd(self.remote)
@@ -151,11 +186,11 @@ class Run:
             self.references.finish()
             self._save_peer()
             if self.is_default:
-                newest = log.newest_date(alias, after=self.after, upto=self.sealed.number)
                 assert self.checkpoint is not None
-                if newest is None or not self.checkpoint.assigned:
+                newest = self.newest_date
+                if not self.checkpoint.assigned:
                     newest = max(newest or NEVER, self.checkpoint.date)
-                checkpoint_value().write(newest, assigned=False)
+                checkpoint_value().write(newest or self.now, assigned=False)
 
     def _catch_up(self) -> None:
         """Write down on LOCAL what REMOTE committed before LOCAL was killed."""

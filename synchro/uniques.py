@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from django.db import connections
+from django.db import DatabaseError, connections, transaction
 from django.db.models import (
     BinaryField,
     BooleanField,
@@ -23,7 +23,10 @@ from django.db.models import (
     Field,
     FloatField,
     IntegerField,
+    Max,
+    Min,
     Model,
+    Q,
     TextField,
     TimeField,
     UniqueConstraint,
@@ -31,10 +34,15 @@ from django.db.models import (
 )
 
 from synchro.chunks import batched
-from synchro.graph import columns
+from synchro.exceptions import ReplayError
+from synchro.graph import columns, skipped_fields
 from synchro.remotes.database import DatabaseEnd
 
 _VALUES_PER_QUERY = 150
+_TRIES = 50
+_SHORT = 6
+
+Group = tuple[Field, ...]
 
 
 @cache
@@ -66,7 +74,8 @@ def _names_in(constraint: UniqueConstraint) -> set[str]:
         name = getattr(expression, "name", None)
         if isinstance(name, str):
             found.add(name)
-        todo += [part for part in expression.get_source_expressions() if part is not None]
+        if hasattr(expression, "get_source_expressions"):
+            todo += [part for part in expression.get_source_expressions() if part is not None]
     return found
 
 
@@ -76,7 +85,7 @@ class Releaser:
     def __init__(self, remote: DatabaseEnd, model: type[Model]) -> None:
         self.remote = remote
         self.model = model
-        self._names = [field.attname for field in columns(model)]
+        self._skip = skipped_fields(model)
 
     def release(self, rows: Sequence[tuple[Any, dict[str, Any]]], movable: set[Any]) -> bool:
         """Free the values of rows, given as (REMOTE key or None, attribute -> new value).
@@ -93,34 +102,75 @@ class Releaser:
                     key = tuple(values[name] for name in attributes)
                     if None not in key:
                         wanted[key] = pk
-            for holder in self._holders(attributes, wanted):
+            for holder, held in self._holders(attributes, wanted):
                 if holder in movable:
-                    self._give_up(holder, group)
+                    self._give_up(holder, group, held)
                     released = True
         return released
 
-    def _holders(self, attributes: list[str], wanted: dict[tuple[Any, ...], Any]) -> Iterator[Any]:
-        """The keys of rows that hold a wanted value that is not to be theirs."""
+    def _holders(
+        self, attributes: list[str], wanted: dict[tuple[Any, ...], Any]
+    ) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+        """Rows that hold a wanted value that is not to be theirs: (key, values)."""
         keep = {pk: key for key, pk in wanted.items() if pk is not None}
         for chunk in batched(wanted, _VALUES_PER_QUERY):
             condition = self.remote.any_of(attributes, chunk)
+            if len(attributes) == 1 and isinstance(chunk[0][0], str):
+                # A constraint over an expression may take other text for equal.
+                (name,) = attributes
+                condition |= Q(*(Q(**{f"{name}__iexact": v}) for (v,) in chunk), _connector=Q.OR)
             found = self.remote.objects(self.model).filter(condition)
             for pk, *values in list(found.values_list("pk", *attributes)):
                 if keep.get(pk) != tuple(values):
-                    yield pk
+                    yield pk, tuple(values)
 
-    def _give_up(self, pk: Any, group: tuple[Field[Any, Any], ...]) -> None:
-        field = min(group, key=_reluctance)
-        value = None if field.null else self._unused(field)
-        self.remote.objects(self.model).filter(pk=pk).update(**{field.attname: value})
+    def _give_up(self, pk: Any, group: Group, values: tuple[Any, ...]) -> None:
+        """Let a row of the group go from its values, by the first way that REMOTE accepts."""
+        alias = self.remote.side.alias
+        row = self.remote.objects(self.model).filter(pk=pk)
+        held = dict(zip(group, values, strict=True))
+        error: Exception | None = None
+        # A skipped field is not written again: its value must stay.
+        own = [f for f in group if f.name not in self._skip and f.attname not in self._skip]
+        for field in sorted(own, key=_reluctance):
+            for value in self._candidates(field, held[field]):
+                try:
+                    with transaction.atomic(using=alias):
+                        row.update(**{field.attname: value})
+                except DatabaseError as refused:
+                    # A check constraint, or somebody has that value, too: try the next.
+                    error = refused
+                else:
+                    return
+        names = ", ".join(field.name for field in group)
+        raise ReplayError(
+            f"{alias!r}: {self.model._meta.label} {pk} there has to give up its {names} "
+            f"({', '.join(map(repr, values))}) to another row first, and no other value is "
+            f"accepted for a moment ({error}). Change one of the rows by hand."
+        ) from error
 
-    def _unused(self, field: Field[Any, Any]) -> Any:
-        """A value that no row has."""
+    def _candidates(self, field: Field[Any, Any], held: Any) -> Iterator[Any]:
+        """Values that a row may take for a moment, the likeliest first."""
+        if field.null:
+            yield None
+        if isinstance(field, BooleanField):
+            yield not held
+            return
+        kind: Any = field if field.remote_field is None else field.target_field  # type: ignore[attr-defined]
         objects = self.remote.objects(self.model)
-        while True:
+        if isinstance(kind, IntegerField) and field.remote_field is None:
+            ends = objects.aggregate(low=Min(field.attname), high=Max(field.attname))
+            yield from (ends["high"] + 1, ends["low"] - 1)
+            used = set(
+                objects.filter(**{f"{field.attname}__range": (0, 200)}).values_list(
+                    field.attname, flat=True
+                )
+            )
+            yield from [number for number in range(201) if number not in used][:20]
+        for _ in range(_TRIES):
             value = self._random(field)
             if not objects.filter(**{field.attname: value}).exists():
-                return value
+                yield value
 
     def _random(self, field: Field[Any, Any]) -> Any:
         bits = uuid.uuid4()
@@ -130,11 +180,14 @@ class Releaser:
         if isinstance(field, UUIDField):
             return bits
         if isinstance(field, CharField | TextField):
+            if (field.max_length or 32) < _SHORT:
+                # Few texts are so short: draw from a large alphabet.
+                return "".join(
+                    chr(0x4E00 + bits.int % 20_000) for _ in range(field.max_length or 1)
+                )
             return bits.hex[: field.max_length or 32]
         if isinstance(field, BinaryField):
             return bits.bytes[: field.max_length or 16]
-        if isinstance(field, BooleanField):
-            return bool(bits.int & 1)
         if isinstance(field, IntegerField):
             kind = field.get_internal_type()
             low, high = connections[self.remote.side.alias].ops.integer_field_range(kind)

@@ -24,7 +24,7 @@ LAYERS = [
     ["references"],
     ["remotes.database"],
     ["counterparts"],
-    ["journal", "planner", "translate", "uniques"],
+    ["journal", "planner", "saving", "translate", "uniques"],
     ["deletions", "links"],
     ["replay"],
     ["adopt", "lock", "retention", "run"],

@@ -37,7 +37,7 @@ class DatabaseEnd(End):
 
     def objects(self, model: type[Model]) -> QuerySet[Any]:
         """All rows of a model, past any manager of its own."""
-        return model._base_manager.using(self.side.alias).order_by()
+        return QuerySet(model, using=self.side.alias)
 
     def require(self, model: type[Model]) -> None:
         """Raise PlanError if a database router keeps the model off this database."""

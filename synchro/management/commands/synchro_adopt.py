@@ -93,4 +93,7 @@ class Command(BaseCommand):
             "primary keys will be taken for the same objects, except those that were added since "
             "the export."
         )
-        return input("Type 'yes' to go on: ").strip().lower() == "yes"
+        try:
+            return input("Type 'yes' to go on: ").strip().lower() == "yes"
+        except EOFError:
+            raise CommandError("Nobody is there to confirm: use --noinput.") from None

@@ -1,0 +1,152 @@
+"""Rows written by ``save()``, one object at a time: for models whose receivers, or whose own
+``save()``, are to act on REMOTE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db.models import Field, FileField, Model
+
+from synchro.chunks import batched
+from synchro.conf import conf
+from synchro.graph import columns, has_automatic_key, parents
+from synchro.remotes.database import DatabaseEnd
+from synchro.sql import TableWriter, holds_plain_json, key_values
+
+Row = dict[str, Any]
+"""Attribute -> value, as synchro carries it."""
+
+
+class NotSaved(Exception):
+    """The model's own save() returned without writing the row."""
+
+
+class ObjectSaver:
+    """Saves objects of one model on REMOTE."""
+
+    def __init__(
+        self,
+        remote: DatabaseEnd,
+        model: type[Model],
+        fields: Sequence[Field[Any, Any]],
+        skipped: Sequence[Field[Any, Any]],
+    ) -> None:
+        self.remote = remote
+        self.model = model
+        self.fields = fields
+        self.skipped = skipped
+        self._back: dict[type[Model], dict[tuple[str, ...], list[tuple[Any, Row]]]] = {}
+
+    def kept_values(self, remote_pks: Iterable[Any]) -> dict[Any, Row]:
+        """REMOTE's values of the skipped fields, by key there."""
+        keys = list(remote_pks)
+        if not self.skipped:
+            return {key: {} for key in keys}
+        names = [field.attname for field in self.skipped]
+        return {
+            key: dict(zip(names, values, strict=True))
+            for key, *values in self.remote.rows(self.model, keys, names)
+        }
+
+    def save(self, remote_pk: Any, values: Row, *, created: bool) -> Any:
+        """Save one object; the key is None for one that gets an automatic key. Returns the key.
+
+        Raises NotSaved, and whatever receivers and the model's ``save()`` raise. Once all are
+        saved, ``put_back`` restores what saving rewrote by itself.
+        """
+        alias = self.remote.side.alias
+        above = self._above(self.model, remote_pk, values)
+        instance = self._instance(remote_pk, values, above, created=created)
+        if created:
+            # Never an update of a row that happens to have the key.
+            instance.save(using=alias, force_insert=True)
+        else:
+            instance.save(using=alias)
+        if instance.pk is None or instance._state.adding:
+            raise NotSaved("save() returned without writing the row")
+        for model, key, stored in [(self.model, instance.pk, values), *above]:
+            fields = self.fields if model is self.model else columns(model)
+            back = {
+                field.attname: stored[field.attname]
+                for field in fields
+                if field.attname in stored and self._lost(field, instance, stored[field.attname])
+            }
+            if back:
+                rows = self._back.setdefault(model, {}).setdefault(tuple(sorted(back)), [])
+                rows.append((key, back))
+        return instance.pk
+
+    def put_back(self) -> None:
+        """Restore what saving rewrote by itself, in the same transaction: ``auto_now`` fields,
+        and what an instance cannot carry (JSON null, a file's name that is NULL)."""
+        for model, kinds in self._back.items():
+            keys = list(model._meta.pk_fields)
+            for names, rows in kinds.items():
+                fields = [field for field in columns(model) if field.attname in names]
+                writer = TableWriter(self.remote.connection, model, [*keys, *fields])
+                writer.prepare_update()
+                for chunk in batched(rows, conf.batch_size):
+                    writer.update(
+                        [
+                            [*key_values(model, key), *(row[field.attname] for field in fields)]
+                            for key, row in chunk
+                        ]
+                    )
+                writer.close()
+        self._back = {}
+
+    @staticmethod
+    def _lost(field: Field[Any, Any], instance: Model, value: Any) -> bool:
+        """Whether saving has put something else into the column than the value."""
+        if field.primary_key:
+            return False
+        if holds_plain_json(field):
+            return bool(value == "null")
+        if isinstance(field, FileField):
+            return value is None
+        rewrites = type(field).pre_save is not Field.pre_save
+        return rewrites and bool(getattr(instance, field.attname) != value)
+
+    def _instance(
+        self,
+        remote_pk: Any,
+        values: Row,
+        above: Sequence[tuple[type[Model], Any, Row]],
+        *,
+        created: bool,
+    ) -> Model:
+        known: Row = {}
+        for model, _, stored in [*reversed(above), (self.model, remote_pk, values)]:
+            for field in columns(model):
+                if field.attname in stored:
+                    known[field.attname] = self._python(field, stored[field.attname])
+        keys = list(self.model._meta.pk_fields)
+        if created and has_automatic_key(self.model):
+            known.pop(keys[0].attname, None)
+        else:
+            there = key_values(self.model, remote_pk)
+            known.update((f.attname, value) for f, value in zip(keys, there, strict=True))
+        instance = self.model(**known)
+        instance._state.db = self.remote.side.alias
+        instance._state.adding = created
+        return instance
+
+    def _above(
+        self, model: type[Model], remote_pk: Any, row: Mapping[str, Any]
+    ) -> list[tuple[type[Model], Any, Row]]:
+        """The rows in the tables of the parents, which were written before: (model, key, row)."""
+        found: list[tuple[type[Model], Any, Row]] = []
+        for parent, link in parents(model).items():
+            key = remote_pk if link.primary_key else row[link.attname]
+            names = [field.attname for field in columns(parent)]
+            for _, *values in self.remote.rows(parent, [key], names):
+                stored = dict(zip(names, values, strict=True))
+                found += [(parent, key, stored), *self._above(parent, key, stored)]
+        return found
+
+    def _python(self, field: Any, value: Any) -> Any:
+        """What an instance holds for a value that synchro carries."""
+        if isinstance(value, str) and holds_plain_json(field):
+            return field.from_db_value(value, None, self.remote.connection)
+        return value
