@@ -180,6 +180,10 @@ class Counterparts:
         if lookup is None or not pks:
             return {}
         gone = self.tombstones.get(model, {})
+        for index, link in enumerate(self._links(lookup)):
+            if link is not None:
+                values = [gone[pk][index] for pk in pks if pk in gone]
+                self.resolve(target(link), [value for value in values if value is not None])
         wanted: dict[Any, NaturalKey | None] = {
             pk: self._key_there(lookup, gone[pk]) for pk in pks if pk in gone
         }

@@ -334,7 +334,10 @@ def object_id(model: type[Model], pk: Any) -> str:
         return str(pk)
     if isinstance(pk, tuple | list):
         fields = model._meta.pk_fields
-        return json.dumps([_key_text(field, part) for field, part in zip(fields, pk, strict=True)])
+        return json.dumps(
+            [_key_text(field, part) for field, part in zip(fields, pk, strict=True)],
+            ensure_ascii=False,
+        )
     return _key_text(cast(Any, model._meta.pk), pk)
 
 

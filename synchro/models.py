@@ -110,7 +110,7 @@ class Peer(models.Model):
     """Another node, as this database knows it: what went there, and what came from there."""
 
     id = models.BigAutoField(primary_key=True)
-    node = models.CharField(max_length=160, unique=True)
+    node = models.CharField(max_length=64, unique=True)
     """The other's uid; ``alias:NAME`` for a database without synchro's tables."""
     sent_batch = models.BigIntegerField(default=0)
     """Batches of this database up to here have been applied there."""
@@ -133,7 +133,7 @@ class Reference(models.Model):
     """Which row here stands for which row of another node, where primary keys differ."""
 
     id = models.BigAutoField(primary_key=True)
-    node = models.CharField(max_length=160, blank=True, default="")
+    node = models.CharField(max_length=64, blank=True, default="")
     """Whose row ``remote_object_id`` is; empty in rows that 0.x wrote."""
     content_type = models.ForeignKey(
         ContentType,
@@ -144,8 +144,8 @@ class Reference(models.Model):
         related_name="+",
     )
     label = models.CharField(max_length=200)
-    local_object_id = KeyField(max_length=255)
-    remote_object_id = KeyField(max_length=255)
+    local_object_id = KeyField(max_length=400)
+    remote_object_id = KeyField(max_length=400)
 
     class Meta:
         verbose_name = _("reference")
@@ -177,7 +177,7 @@ class ChangeLog(models.Model):
     )
     # remove_stale_contenttypes may take the content type away; the label stays.
     label = models.CharField(max_length=200)
-    object_id = KeyField(max_length=255)
+    object_id = KeyField(max_length=400)
     object = GenericForeignKey()
     date = models.DateTimeField(default=timezone.now)
     action = models.PositiveSmallIntegerField(choices=ACTIONS)
@@ -187,7 +187,7 @@ class ChangeLog(models.Model):
     """The natural key as JSON."""
     batch = models.BigIntegerField(null=True, blank=True)
     """None until a run has seen the row."""
-    origin = models.CharField(max_length=160, blank=True, default="")
+    origin = models.CharField(max_length=64, blank=True, default="")
     """The node where the change was made; empty if here."""
     origin_date = models.DateTimeField(null=True, blank=True)
     """When it was made there."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.apps import apps
 from django.db import IntegrityError, connections, transaction
 from django.db.models.signals import post_migrate
 
@@ -51,6 +53,26 @@ def require_tables(alias: str) -> None:
 def forget_tables(**kwargs: Any) -> None:
     """Look again for synchro's tables: a migration may have made or removed them."""
     _seen.clear()
+
+
+def missing_tables(alias: str, labels: Iterable[str]) -> list[str]:
+    """Of which models (by label) the database lacks the table, or columns of it."""
+    connection = connections[alias]
+    missing = []
+    with connection.cursor() as cursor:
+        names = set(connection.introspection.table_names(cursor))
+        for label in labels:
+            try:
+                options = apps.get_model(label)._meta
+            except (LookupError, ValueError):
+                continue
+            columns = {field.column for field in options.local_concrete_fields}
+            if options.db_table in names:
+                present = connection.introspection.get_table_description(cursor, options.db_table)
+                columns -= {column.name for column in present}
+            if columns:
+                missing.append(options.label)
+    return missing
 
 
 post_migrate.connect(forget_tables, dispatch_uid="synchro.nodes")

@@ -492,6 +492,8 @@ class Planner:
         texts = {pk: object_id(model, remote_keys[pk]) for pk in times}
         lost: dict[Any, RemoteChange] = {}
         for chunk in batched(texts, 500):
+            # From here to the end of the run nobody else changes these rows on REMOTE.
+            self.remote.lock(model, [remote_keys[pk] for pk in chunk])
             newest = log.newest(self.remote.side.alias, names, [texts[pk] for pk in chunk])
             for pk in chunk:
                 rivals = [newest.get((texts[pk], field))]

@@ -18,11 +18,14 @@ from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.deletions import Deleter, detach
-from synchro.exceptions import ReplayError
+from synchro.exceptions import PlanError, ReplayError
 from synchro.graph import (
     columns,
+    foreign_keys,
     has_automatic_key,
+    points_at_key,
     skipped_fields,
+    target,
 )
 from synchro.journal import Journal
 from synchro.keys import natural_lookup
@@ -95,18 +98,20 @@ class Replay:
     ) -> None:
         writer = _ModelWriter(self, model, changes, doomed)
         done = 0
-        todo: list[Any] = list(changes)
+        levels = writer.levels()
+        total = len(changes)
         force = False
-        while todo:
+        while levels:
             postponed: list[Any] = []
-            for chunk in batched(todo, conf.batch_size):
-                late = writer.write(chunk, force=force)
-                postponed += late
-                done += len(chunk) - len(late)
-                self.progress(model._meta.label_lower, done, len(changes))
+            for level in levels:
+                for chunk in batched(level, conf.batch_size):
+                    late = writer.write(chunk, force=force)
+                    postponed += late
+                    done += len(chunk) - len(late)
+                    self.progress(model._meta.label_lower, done, total)
             # Rows that wait for each other cannot all wait: the next round takes them as they are.
-            force = len(postponed) == len(todo)
-            todo = postponed
+            force = len(postponed) == sum(map(len, levels))
+            levels = [postponed] if postponed else []
         writer.close()
 
     def fix_up_later(
@@ -158,6 +163,10 @@ class _ModelWriter:
         self.counterparts = replay.counterparts
         self.by_save = needs_save(model)
         self.automatic = has_automatic_key(model)
+        # Such a constraint speaks up at COMMIT only, where nobody knows the row any more.
+        self.deferrable = any(
+            getattr(constraint, "deferrable", None) for constraint in model._meta.constraints
+        )
         self.releaser = Releaser(replay.remote, model)
         self.translator = Translator(replay.source, replay.counterparts, model, replay.writes)
         skip = skipped_fields(model)
@@ -189,12 +198,51 @@ class _ModelWriter:
         self.updater.close()
         self.restorer.close()
 
+    def levels(self) -> list[list[Any]]:
+        """The keys in portions, parents first, where a row has to wait for another one of the
+        same model; else in one portion."""
+        links = [
+            field.attname
+            for field in foreign_keys(self.model)
+            if target(field) is self.model
+            and points_at_key(field)
+            and field in self.fields
+            and (self.by_save or not field.null)
+        ]
+        if not links:
+            return [list(self.changes)]
+        needs = {
+            pk: {value for value in values if value in self.changes and value != pk}
+            for pk, *values in self.replay.source.rows(self.model, self.changes, links)
+        }
+        height: dict[Any, int] = {}
+        for start in self.changes:
+            path, on_path = [start], {start}
+            while path:
+                pk = path[-1]
+                above = needs.get(pk, set())
+                unknown = next(
+                    (one for one in above if one not in height and one not in on_path), None
+                )
+                if pk not in height and unknown is not None:
+                    path.append(unknown)
+                    on_path.add(unknown)
+                    continue
+                if pk not in height:
+                    height[pk] = 1 + max((height.get(one, 0) for one in above), default=0)
+                on_path.discard(path.pop())
+        found: dict[int, list[Any]] = {}
+        for pk in self.changes:
+            found.setdefault(height[pk], []).append(pk)
+        return [found[number] for number in sorted(found)]
+
     def write(self, pks: list[Any], *, force: bool) -> list[Any]:
         """Write a chunk. Returns the keys of rows that had to be left for later.
 
         ``force``: take rows whose obligatory foreign keys lead to rows that are not there yet.
         """
         rows = self._read(pks)
+        self._leave_out_what_changed(rows)
         late = [] if force else [pk for pk in rows if self._must_wait(pk)]
         for pk in late:
             del rows[pk]
@@ -236,6 +284,22 @@ class _ModelWriter:
             for pk, *values in self.replay.source.rows(self.model, pks, names)
         }
         return self.translator.translate({pk: rows[pk] for pk in pks if pk in rows})
+
+    def _leave_out_what_changed(self, rows: dict[Any, dict[str, Any]]) -> None:
+        """Rows that were re-linked while the run goes on (SQLite without a write-ahead log has no
+        snapshot) are left to the next run, whose log names them."""
+        for pk, fields in self.translator.changed.items():
+            if self.counterparts.get(self.model, pk) is not None:
+                del rows[pk]
+                continue
+            for field in fields:
+                if not field.null:
+                    raise PlanError(
+                        f"{self.model._meta.label} {pk}: {field.name} was changed while the run "
+                        "was going on. Nothing was changed on "
+                        f"{self.remote.side.alias!r}; run again."
+                    )
+                rows[pk][field.attname] = None
 
     def _must_wait(self, pk: Any) -> bool:
         """Whether a row needs, in a column that cannot be empty, one that is not there yet. A
@@ -360,9 +424,12 @@ class _ModelWriter:
         try:
             with transaction.atomic(using=self.remote.side.alias):
                 write(rows)
+                if self.deferrable:
+                    self.remote.connection.check_constraints()
         except REFUSALS as error:
             if not self.remote.connection.is_usable():
-                raise
+                first = next(iter(rows))
+                raise self._refused(first, error, more=len(rows) - 1) from error
             return error
         return None
 
@@ -376,12 +443,14 @@ class _ModelWriter:
             [(known.get(pk), row) for pk, row in rows.items()], movable | self.doomed
         )
 
-    def _refused(self, pk: Any, error: Exception) -> ReplayError:
+    def _refused(self, pk: Any, error: Exception, *, more: int = 0) -> ReplayError:
         cause = " ".join(str(error).split())
         name = f"{self.model._meta.label} {pk}"
         key = self._natural_key(pk)
         if key is not None:
             name += f" (natural key {key!r})"
+        if more:
+            name += f" or one of {more} more"
         return ReplayError(
             f"{self.remote.side.alias!r} refused {name}: {type(error).__name__}: {cause}. "
             "Nothing was changed there; the change is tried again by the next run."

@@ -17,7 +17,7 @@ from synchro.counterparts import Counterparts
 from synchro.exceptions import NodeError, ReplayError
 from synchro.journal import Journal
 from synchro.models import Batch, Peer, Reference, checkpoint_value
-from synchro.nodes import Side, peer
+from synchro.nodes import Side, missing_tables, peer
 from synchro.plan import Collapse, LogRow, Plan, Skipped, collapse
 from synchro.planner import Planner
 from synchro.references import References
@@ -63,7 +63,7 @@ class Run:
     def __init__(self, local: Side, remote: Side, sealed: log.Sealed, progress: Progress) -> None:
         self.sealed = sealed
         self.progress = progress
-        self.now = timezone.now()
+        self.now = log.aware(timezone.now())
         self.local = local
         self.remote = remote
         self.references = References(local, remote)
@@ -101,7 +101,7 @@ class Run:
         """REMOTE may have got synchro's tables since the last run: what LOCAL kept under its alias
         belongs to its uid now."""
         old = peer(self.local.alias, f"alias:{self.remote.alias}")
-        if old._state.adding:
+        if old._state.adding or not self.peer._state.adding:
             return
         there = peer(self.remote.alias, self.local.uid)
         there.received_batch = max(there.received_batch, old.sent_batch)
@@ -172,12 +172,22 @@ class Run:
                 replay.apply(plan)
                 journal.finish(counterparts, self.sealed)
         except DatabaseError as error:
+            self._explain_missing_tables(changes, error)
             raise ReplayError(
                 f"The run to {self.remote.alias!r} failed: {type(error).__name__}: "
                 f"{' '.join(str(error).split())}. Nothing was changed there; the next run tries "
                 "again."
             ) from error
         return plan, dict(replay.counts)
+
+    def _explain_missing_tables(self, changes: Collapse, error: DatabaseError) -> None:
+        """Raise NodeError if REMOTE lacks tables or columns of the models that were changed."""
+        missing = missing_tables(self.remote.alias, changes)
+        if missing:
+            raise NodeError(
+                f"{self.remote.alias!r} lacks the table or columns of {', '.join(missing)}. "
+                f"Run: manage.py migrate --database={self.remote.alias}"
+            ) from error
 
     def _move_checkpoint(self) -> None:
         """LOCAL follows once REMOTE has committed."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import count
+from math import isnan
 from typing import Any, Final, cast
 
 from django.db import DatabaseError, connections, models, transaction
@@ -19,6 +20,7 @@ from django.db.models import (
     CompositePrimaryKey,
     DecimalField,
     Field,
+    FloatField,
     JSONField,
     Model,
 )
@@ -80,8 +82,8 @@ def converter(
     if connection.vendor == "sqlite" and isinstance(field, DecimalField):
 
         def convert_decimal(value: Any) -> Any:
-            if isinstance(value, Decimal) and len(value.normalize().as_tuple().digits) > (
-                _SQLITE_DIGITS
+            if isinstance(value, Decimal) and (
+                not value.is_finite() or len(value.normalize().as_tuple().digits) > _SQLITE_DIGITS
             ):
                 raise ValueError(
                     f"{field.name}: SQLite keeps {_SQLITE_DIGITS} digits of a decimal, "
@@ -90,6 +92,14 @@ def converter(
             return convert(value)
 
         return convert_decimal
+    if connection.vendor == "sqlite" and isinstance(kind, FloatField):
+
+        def convert_float(value: Any) -> Any:
+            if isinstance(value, float) and isnan(value):
+                raise ValueError(f"{field.name}: SQLite would store NULL for nan")
+            return convert(value)
+
+        return convert_float
     return convert
 
 
@@ -233,7 +243,7 @@ class TableWriter:
             portion: list[Row] = []
             size = 0
             for row in chunk:
-                weight = sum(len(v) for v in row if isinstance(v, str | bytes | memoryview))
+                weight = sum(map(_weight, row))
                 if portion and size + weight > _BYTES_PER_STATEMENT:
                     yield portion
                     portion, size = [], 0
@@ -310,6 +320,13 @@ def insert_objects(
 def key_values(model: type[Model], pk: Any) -> tuple[Any, ...]:
     """A primary key as the values of its fields."""
     return tuple(pk) if isinstance(model._meta.pk, CompositePrimaryKey) else (pk,)
+
+
+def _weight(value: Any) -> int:
+    """About how many bytes a value takes in a statement."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else 4 * len(value)
+    return len(value) if isinstance(value, bytes | memoryview) else 8
 
 
 def _needs_own_placeholder(field: Field[Any, Any]) -> bool:

@@ -15,6 +15,7 @@ from synchro.graph import (
     concrete,
     foreign_keys,
     generic_foreign_keys,
+    has_constraint,
     points_at_key,
     skipped_fields,
     target,
@@ -59,10 +60,12 @@ class Translator:
         ]
         self.awaited: dict[Any, dict[Field[Any, Any], Awaited]] = {}
         """Of the last rows: key -> column -> what it waits for."""
+        self.changed: dict[Any, list[ForeignKey[Any, Any]]] = {}
+        """Of the last rows: key -> links to rows that the plan does not know."""
 
     def translate(self, rows: dict[Any, Row]) -> dict[Any, Row]:
         """Change the rows (by key on LOCAL) in place; what has to wait is in ``awaited``."""
-        self.awaited = {}
+        self.awaited, self.changed = {}, {}
         for generic, type_field, id_field in self._generic:
             self._translate_generic(generic, type_field, id_field, rows)
         for field in self._links:
@@ -84,6 +87,9 @@ class Translator:
                 row[name] = found
             elif value in coming:
                 self.awaited.setdefault(pk, {})[field] = Awaited(other, value)
+            elif has_constraint(field):
+                # It was changed after the plan was made: the next run has it in its log.
+                self.changed.setdefault(pk, []).append(field)
             # Else a link without a constraint that leads nowhere on LOCAL: kept as it is.
 
     def _translate_generic(

@@ -57,8 +57,16 @@ def test_explicit_keys_are_compared_exactly():
     for code in ("Zurich", "Zürich", "zurich", "Zurich ", "Ζurich"):
         if not Item.objects.filter(code=code).exists():
             Item.objects.create(code=code, name=code)
-    synchronize()
-    assert_same(Item)
+    try:
+        synchronize()
+    except SynchroError as error:
+        # MariaDB and MySQL cannot hold two keys that are equal in the collation.
+        assert (connections[LOCAL].vendor, connections[REMOTE].vendor) != ("mysql", "mysql")
+        assert connections[REMOTE].vendor == "mysql"
+        assert "testapp.Item" in str(error)
+        assert not on_remote(Item).exists()
+    else:
+        assert_same(Item)
 
 
 def test_an_explicit_key_does_not_find_a_row_that_is_only_equal_in_the_collation():

@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
             name="Peer",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("node", models.CharField(max_length=160, unique=True)),
+                ("node", models.CharField(max_length=64, unique=True)),
                 ("sent_batch", models.BigIntegerField(default=0)),
                 ("sent_at", models.DateTimeField(blank=True, null=True)),
                 ("received_batch", models.BigIntegerField(default=0)),
@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 ("label", models.CharField(max_length=200)),
-                ("object_id", synchro.models.KeyField(max_length=255)),
+                ("object_id", synchro.models.KeyField(max_length=400)),
                 ("date", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "action",
@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
                 ("field", models.CharField(blank=True, default="", max_length=200)),
                 ("key", models.TextField(blank=True, null=True)),
                 ("batch", models.BigIntegerField(blank=True, null=True)),
-                ("origin", models.CharField(blank=True, default="", max_length=160)),
+                ("origin", models.CharField(blank=True, default="", max_length=64)),
                 ("origin_date", models.DateTimeField(blank=True, null=True)),
                 (
                     "content_type",
@@ -105,10 +105,10 @@ class Migration(migrations.Migration):
             name="Reference",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("node", models.CharField(blank=True, default="", max_length=160)),
+                ("node", models.CharField(blank=True, default="", max_length=64)),
                 ("label", models.CharField(max_length=200)),
-                ("local_object_id", synchro.models.KeyField(max_length=255)),
-                ("remote_object_id", synchro.models.KeyField(max_length=255)),
+                ("local_object_id", synchro.models.KeyField(max_length=400)),
+                ("remote_object_id", synchro.models.KeyField(max_length=400)),
                 (
                     "content_type",
                     models.ForeignKey(

@@ -47,6 +47,14 @@ class DatabaseEnd(End):
                 f"{self.side.alias!r}. Take it out of SYNCHRO_MODELS, or change DATABASE_ROUTERS."
             )
 
+    def lock(self, model: type[Model], pks: Iterable[Any]) -> None:
+        """Keep others from changing rows until the transaction ends, where databases can."""
+        if self.connection.features.has_select_for_update:
+            name = key_attribute(model)
+            for chunk in key_chunks(pks):
+                rows = self.objects(model).filter(pk__in=chunk).order_by("pk")
+                list(rows.select_for_update().values_list(name, flat=True))
+
     def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         found: set[Any] = set()
         for chunk in key_chunks(pks):
