@@ -56,6 +56,24 @@ class SyncResult:
         """How many objects were created, updated, linked or deleted."""
         return sum(self.counts.values())
 
+    def by_model(self) -> dict[str, str]:
+        """Model label -> what was done with its objects, in words of the active language."""
+        names = {
+            "create": _("created"),
+            "update": _("updated"),
+            "link": _("links changed"),
+            "delete": _("deleted"),
+        }
+        labels = sorted({label for label, _action in self.counts})
+        return {
+            label: ", ".join(
+                f"{self.counts[label, action]} {name}"
+                for action, name in names.items()
+                if self.counts.get((label, action))
+            )
+            for label in labels
+        }
+
 
 class Run:
     """One run from LOCAL to one REMOTE."""

@@ -18,6 +18,8 @@ from synchro.core import reset_synchro, synchronize
 from synchro.exceptions import SynchroError
 from synchro.models import options
 
+_SKIPPED_SHOWN = 20
+
 
 @never_cache
 @csrf_protect
@@ -59,13 +61,18 @@ def _synchronize(request: HttpRequest) -> None:
             raise
         messages.error(
             request,
-            _("An error occured: %(msg)s (%(type)s)")
+            _("An error occurred: %(msg)s (%(type)s)")
             % {"msg": str(error), "type": type(error).__name__},
         )
         return
     messages.info(request, result.message)
-    for skipped in result.skipped[:20]:
+    for label, text in result.by_model().items():
+        messages.info(request, f"{label}: {text}")
+    for skipped in result.skipped[:_SKIPPED_SHOWN]:
         messages.warning(request, _("Not applied: %s") % skipped)
+    if len(result.skipped) > _SKIPPED_SHOWN:
+        rest = len(result.skipped) - _SKIPPED_SHOWN
+        messages.warning(request, _("Not applied: %d more") % rest)
     for warning in result.warnings:
         messages.warning(request, warning)
 

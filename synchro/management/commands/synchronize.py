@@ -58,22 +58,10 @@ class Command(BaseCommand):
 
     def _report(self, result: SyncResult) -> None:
         self.stdout.write(self.style.SUCCESS(result.message))
-        by_model: dict[str, dict[str, int]] = {}
-        for (label, action), number in result.counts.items():
-            by_model.setdefault(label, {})[action] = number
+        by_model = result.by_model()
         width = max(map(len, by_model), default=0)
-        names = {
-            "create": _("created"),
-            "update": _("updated"),
-            "link": _("links changed"),
-            "delete": _("deleted"),
-        }
-        for label, counts in sorted(by_model.items()):
-            text = ", ".join(
-                f"{counts[action]} {name}" for action, name in names.items() if counts.get(action)
-            )
-            if text:
-                self.stdout.write(f"  {label:<{width}}  {text}")
+        for label, text in by_model.items():
+            self.stdout.write(f"  {label:<{width}}  {text}")
         for skipped in result.skipped[:_SKIPPED_SHOWN]:
             self.stdout.write(self.style.WARNING(_("  not applied: %s") % skipped))
         if len(result.skipped) > _SKIPPED_SHOWN:
