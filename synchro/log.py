@@ -50,6 +50,11 @@ def seal(alias: str) -> Sealed:
         batch = Batch.objects.using(alias).filter(number=number).first()
         return Sealed(number=number, token=batch.token if batch else "")
     own_node(alias)
+    connection = connections[alias]
+    if connection.vendor == "mysql" and not connection.in_atomic_block:
+        # Under REPEATABLE READ InnoDB would lock the gaps into which others insert.
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
     with transaction.atomic(using=alias, durable=True):
         node = Node.objects.using(alias).filter(pk=SELF)
         node.update(last_batch=F("last_batch") + 1)

@@ -60,7 +60,8 @@ class Collapsed:
             self.links.clear()
         else:
             if self.made is None:
-                self.added = row.action == ADDITION
+                # What came from elsewhere is known elsewhere.
+                self.added = row.action == ADDITION and not row.origin
             if self.deleted:
                 self.recreated = True
             self.written, self.deleted = True, False

@@ -66,7 +66,10 @@ class ObjectSaver:
         if instance.pk is None or instance._state.adding:
             raise NotSaved("save() returned without writing the row")
         for model, key, stored in [(self.model, instance.pk, values), *above]:
-            fields = self.fields if model is self.model else columns(model)
+            fields = columns(model)
+            if model is self.model and created:
+                # The skipped fields of a new row are the model's own affair.
+                fields = tuple(self.fields)
             back = {
                 field.attname: stored[field.attname]
                 for field in fields
