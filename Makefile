@@ -10,12 +10,13 @@ ARGS ?=
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo serve lint types docs clean venv-test venv-demo venv-dev venv-docs
+.PHONY: help test test-faults demo serve lint types docs clean venv-test venv-demo venv-dev venv-docs
 
 help:
 	@echo 'make demo    load real data, synchronize two SQLite databases, compare them'
 	@echo 'make serve   browse the two databases of the demo in the admin, on PORT=8000'
 	@echo 'make test    run the test suite on every database that answers; ARGS="-k natural" goes to pytest'
+	@echo 'make test-faults  kill runs at every statement, and more writers that commit late'
 	@echo 'make lint    ruff check, ruff format --check'
 	@echo 'make types   mypy'
 	@echo 'make docs    build the documentation into docs/_build/html'
@@ -37,6 +38,10 @@ venv-docs:
 
 test: venv-test
 	@"$(TEST_VENV)/bin/python" -m tests.matrix $(ARGS)
+
+test-faults: venv-test
+	@SYNCHRO_KILL_STEP=1 SYNCHRO_WRITERS=8 SYNCHRO_WRITER_TRANSACTIONS=40 SYNCHRO_TEST_TIMEOUT=7200 \
+		"$(TEST_VENV)/bin/python" -m tests.matrix tests/faults -s $(ARGS)
 
 demo: venv-demo
 	@"$(VENV)/demo/bin/python" testproject/manage.py demo

@@ -15,17 +15,15 @@ from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import ForeignKey, ManyToManyField, Model
 
-from synchro import log
 from synchro.chunks import batched
 from synchro.conf import conf
-from synchro.conflicts import RemoteChange, newest_wins
+from synchro.conflicts import RemoteChange
 from synchro.counterparts import Counterparts
 from synchro.exceptions import NaturalKeyError, PlanError
 from synchro.graph import (
     automatic_links,
     concrete,
     depth,
-    descendants,
     family,
     foreign_keys,
     generic_foreign_keys,
@@ -39,16 +37,14 @@ from synchro.graph import (
     target,
 )
 from synchro.keys import (
-    dump_key,
     load_key,
     load_object_id,
     natural_lookup,
-    object_id,
 )
-from synchro.models import DELETION, Peer
 from synchro.plan import Change, Collapse, Collapsed, Deletion, LinkChange, Plan, Skipped
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
+from synchro.rivals import Rivals
 
 
 class Planner:
@@ -57,20 +53,18 @@ class Planner:
         source: Source,
         remote: DatabaseEnd,
         counterparts: Counterparts,
-        received: Peer,
+        rivals: Rivals,
         now: datetime,
     ) -> None:
         self.source = source
         self.remote = remote
         self.counterparts = counterparts
-        self.received = received
-        """What LOCAL knows of REMOTE."""
+        self.rivals = rivals
         self.now = now
         self.plan = Plan()
         self._checked: set[type[Model]] = set()
         self._generic: dict[type[Model], set[type[Model]]] = {}
         """Where generic foreign keys lead in this run."""
-        self._tombstones: dict[type[Model], dict[str, RemoteChange]] = {}
         self._waiting: list[tuple[type[Model], list[Change]]] = []
 
     def make(self, collapsed: Collapse) -> Plan:
@@ -150,7 +144,7 @@ class Planner:
             found = {pk: known[pk] for pk in chunk if known[pk] is not None}
             times = {pk: gone[pk].made or self.now for pk in found}
             # Any part of the object that was changed later keeps all of it.
-            lost = self._lost(model, "", times, found, labels=family(model))
+            lost = self.rivals.newer(model, "", times, found, labels=family(model))
             deletions = self.plan.deletions.setdefault(model, {})
             for pk, remote_pk in found.items():
                 change = gone[pk]
@@ -271,8 +265,8 @@ class Planner:
         if contested:
             times = {change.pk: change.made for change in changes}
             found = self._remote_keys(model, times)
-            lost = self._lost(model, "", {pk: times[pk] for pk in found}, found)
-            lost |= self._deleted_there(model, {pk: times[pk] for pk in times if pk not in found})
+            lost = self.rivals.newer(model, "", {pk: times[pk] for pk in found}, found)
+            lost |= self.rivals.deleted(model, {pk: times[pk] for pk in times if pk not in found})
             for pk, remote in lost.items():
                 self._skip_as_older(model, pk, "write", times[pk], remote)
         planned = self.plan.writes.setdefault(model, {})
@@ -466,7 +460,7 @@ class Planner:
             self.counterparts.resolve(model, pks)
             found = self._remote_keys(model, pks)
             times = {pk: wanted[pk].made for pk in found if wanted[pk].logged}
-            lost = self._lost(model, field.name, times, found)
+            lost = self.rivals.newer(model, field.name, times, found)
             for pk, remote in lost.items():
                 self._skip_as_older(model, pk, "link", wanted[pk].made, remote)
             pks = [pk for pk in pks if pk not in lost]
@@ -475,66 +469,7 @@ class Planner:
             self._bring(other, {there for _, there in self.source.links(field, pks)})
             self._bring_all_along()
 
-    # -- conflicts
-
-    def _lost(
-        self,
-        model: type[Model],
-        field: str,
-        times: dict[Any, datetime],
-        remote_keys: dict[Any, Any],
-        labels: Iterable[type[Model]] | None = None,
-    ) -> dict[Any, RemoteChange]:
-        """Which of LOCAL's changes (key -> time) REMOTE has newer ones of, and those."""
-        if not times or not self.remote.side.has_tables:
-            return {}
-        names = [other._meta.label_lower for other in labels or descendants(model)]
-        texts = {pk: object_id(model, remote_keys[pk]) for pk in times}
-        lost: dict[Any, RemoteChange] = {}
-        for chunk in batched(texts, 500):
-            # From here to the end of the run nobody else changes these rows on REMOTE.
-            self.remote.lock(model, [remote_keys[pk] for pk in chunk])
-            newest = log.newest(self.remote.side.alias, names, [texts[pk] for pk in chunk])
-            for pk in chunk:
-                rivals = [newest.get((texts[pk], field))]
-                if field:
-                    # Links go with their object: its deletion is a change of its links, too.
-                    own = newest.get((texts[pk], ""))
-                    rivals.append(own if own is not None and own.action == DELETION else None)
-                for rival in rivals:
-                    if rival is not None and not self._wins(times[pk], rival):
-                        lost[pk] = rival
-        return lost
-
-    def _wins(self, made: datetime, rival: RemoteChange) -> bool:
-        return newest_wins(
-            made,
-            rival,
-            local_uid=self.source.side.uid,
-            received_batch=self.received.received_batch,
-        )
-
-    def _deleted_there(
-        self, model: type[Model], times: dict[Any, datetime]
-    ) -> dict[Any, RemoteChange]:
-        """Which objects that REMOTE lacks it has deleted later, by their natural keys."""
-        if not times or not self.remote.side.has_tables or not natural_lookup(model):
-            return {}
-        if model not in self._tombstones:
-            self._tombstones[model] = log.tombstones(
-                self.remote.side.alias,
-                model._meta.label_lower,
-                made_by_other_than=self.source.side.uid,
-            )
-        tombstones = self._tombstones[model]
-        if not tombstones:
-            return {}
-        lost: dict[Any, RemoteChange] = {}
-        for pk, key in self.counterparts.natural_keys(model, times).items():
-            rival = None if key is None else tombstones.get(dump_key(key))
-            if rival is not None and not self._wins(times[pk], rival):
-                lost[pk] = rival
-        return lost
+    # -- what is left out
 
     def _skip_as_older(
         self, model: type[Model], pk: Any, action: str, made: datetime, remote: RemoteChange

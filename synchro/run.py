@@ -23,6 +23,7 @@ from synchro.planner import Planner
 from synchro.references import References
 from synchro.remotes.database import DatabaseEnd, DatabaseSource
 from synchro.replay import Replay
+from synchro.rivals import Rivals
 from synchro.suspend import DisableSynchroLog
 
 Progress = Callable[[str, int, int], None]
@@ -178,6 +179,7 @@ class Run:
     def _replay(self, changes: Collapse) -> tuple[Plan, dict[tuple[str, str], int]]:
         source, remote = DatabaseSource(self.local), DatabaseEnd(self.remote)
         counterparts = Counterparts(source, remote, self.references)
+        rivals = Rivals(self.local, remote, counterparts, self.peer.received_batch)
         journal = Journal(self.local, self.remote, self.references, self.now)
         replay = Replay(source, remote, counterparts, journal, self.progress)
         try:
@@ -186,7 +188,7 @@ class Run:
                 source.snapshot(),
                 transaction.atomic(using=self.remote.alias),
             ):
-                plan = Planner(source, remote, counterparts, self.peer, self.now).make(changes)
+                plan = Planner(source, remote, counterparts, rivals, self.now).make(changes)
                 replay.apply(plan)
                 journal.finish(counterparts, self.sealed)
         except DatabaseError as error:

@@ -82,7 +82,8 @@ class Snapshot:
 
     def rows(self, model: type[models.Model]) -> dict[Any, models.Model]:
         if model not in self._rows:
-            found = model._base_manager.using(self.alias).all()
+            # Not the base manager: a project's own may hide rows.
+            found: models.QuerySet[Any] = models.QuerySet(model, using=self.alias)
             self._rows[model] = {row.pk: row for row in found}
         return self._rows[model]
 

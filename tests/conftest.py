@@ -25,7 +25,7 @@ hypothesis.settings.register_profile(
     "ci",
     derandomize=True,
     deadline=None,
-    max_examples=40,
+    max_examples=15,
     print_blob=True,
     suppress_health_check=_NOT_OUR_CHECK,
 )

@@ -24,6 +24,7 @@ LAYERS = [
     ["references"],
     ["remotes.database"],
     ["counterparts"],
+    ["rivals"],
     ["journal", "planner", "saving", "translate", "uniques"],
     ["deletions", "links"],
     ["replay"],

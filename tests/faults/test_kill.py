@@ -15,7 +15,7 @@ from tests.testapp.models import Author, Book, Country, Folder, Item, Label, Not
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "remote"])
 
 KINDS = [Note, Item, Country, Author, Book, Folder, Paper, Label, Paper.labels.through]
-STEP = int(os.environ.get("SYNCHRO_KILL_STEP") or 9)
+STEP = int(os.environ.get("SYNCHRO_KILL_STEP") or 17)
 """Every how many events a run is killed; 1 in the full form."""
 
 

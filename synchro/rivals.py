@@ -1,0 +1,93 @@
+"""Changes on REMOTE that compete with LOCAL's: what REMOTE's log knows of the same objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Model
+
+from synchro import log
+from synchro.chunks import batched
+from synchro.conflicts import RemoteChange, newest_wins
+from synchro.counterparts import Counterparts
+from synchro.graph import descendants
+from synchro.keys import dump_key, natural_lookup, object_id
+from synchro.models import DELETION
+from synchro.nodes import Side
+from synchro.remotes.database import DatabaseEnd
+
+
+class Rivals:
+    def __init__(
+        self, local: Side, remote: DatabaseEnd, counterparts: Counterparts, received_batch: int
+    ) -> None:
+        self.local = local
+        self.remote = remote
+        self.counterparts = counterparts
+        self.received_batch = received_batch
+        """Up to here LOCAL has received REMOTE's own batches."""
+        self._tombstones: dict[type[Model], dict[str, RemoteChange]] = {}
+
+    def newer(
+        self,
+        model: type[Model],
+        field: str,
+        times: dict[Any, datetime],
+        remote_keys: dict[Any, Any],
+        labels: Iterable[type[Model]] | None = None,
+    ) -> dict[Any, RemoteChange]:
+        """Which of LOCAL's changes (key -> time) REMOTE has newer ones of, and those.
+
+        ``field``: the many-to-many field of a change of links, else empty. ``remote_keys``: the
+        objects' keys on REMOTE. ``labels``: the models whose log rows count; by default those
+        whose objects have a row in the model's table.
+        """
+        if not times or not self.remote.side.has_tables:
+            return {}
+        names = [other._meta.label_lower for other in labels or descendants(model)]
+        texts = {pk: object_id(model, remote_keys[pk]) for pk in times}
+        lost: dict[Any, RemoteChange] = {}
+        for chunk in batched(texts, 500):
+            # From here to the end of the run nobody else changes these rows on REMOTE.
+            self.remote.lock(model, [remote_keys[pk] for pk in chunk])
+            newest = log.newest(self.remote.side.alias, names, [texts[pk] for pk in chunk])
+            for pk in chunk:
+                rivals = [newest.get((texts[pk], field))]
+                if field:
+                    # Links go with their object: its deletion is a change of its links, too.
+                    own = newest.get((texts[pk], ""))
+                    rivals.append(own if own is not None and own.action == DELETION else None)
+                for rival in rivals:
+                    if rival is not None and not self._wins(times[pk], rival):
+                        lost[pk] = rival
+        return lost
+
+    def _wins(self, made: datetime, rival: RemoteChange) -> bool:
+        return newest_wins(
+            made,
+            rival,
+            local_uid=self.local.uid,
+            received_batch=self.received_batch,
+        )
+
+    def deleted(self, model: type[Model], times: dict[Any, datetime]) -> dict[Any, RemoteChange]:
+        """Which objects that REMOTE lacks it has deleted later, by their natural keys."""
+        if not times or not self.remote.side.has_tables or not natural_lookup(model):
+            return {}
+        if model not in self._tombstones:
+            self._tombstones[model] = log.tombstones(
+                self.remote.side.alias,
+                model._meta.label_lower,
+                made_by_other_than=self.local.uid,
+            )
+        tombstones = self._tombstones[model]
+        if not tombstones:
+            return {}
+        lost: dict[Any, RemoteChange] = {}
+        for pk, key in self.counterparts.natural_keys(model, times).items():
+            rival = None if key is None else tombstones.get(dump_key(key))
+            if rival is not None and not self._wins(times[pk], rival):
+                lost[pk] = rival
+        return lost
