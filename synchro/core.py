@@ -20,7 +20,8 @@ from synchro.keys import NaturalKeyModel, NaturalManager
 from synchro.lock import only_run
 from synchro.models import Peer, Reference, checkpoint_value
 from synchro.nodes import Side, own_node, require_tables, side
-from synchro.run import Progress, Run, SyncResult
+from synchro.replay import Progress
+from synchro.run import Run, SyncResult
 from synchro.suspend import DisableSynchroLog, disable_synchro_log
 
 __all__ = [

@@ -6,507 +6,106 @@ deletions in reverse. Values are read from LOCAL chunk by chunk as they are need
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from django.db import DatabaseError, transaction
-from django.db.models import Field, Model
+from django.db.models import Field
 
 from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.deletions import Deleter, detach
-from synchro.exceptions import PlanError, ReplayError
-from synchro.graph import (
-    columns,
-    foreign_keys,
-    has_automatic_key,
-    points_at_key,
-    skipped_fields,
-    target,
-)
 from synchro.journal import Journal
-from synchro.keys import natural_lookup
 from synchro.links import replay_links
-from synchro.models import ADDITION, CHANGE
-from synchro.plan import Change, Plan
-from synchro.receivers import needs_save
+from synchro.plan import Plan
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
-from synchro.saving import ObjectSaver
-from synchro.sql import TableWriter, holds_plain_json, key_values
-from synchro.translate import Awaited, Translator, as_generic_id
-from synchro.uniques import Releaser, unique_groups
+from synchro.sql import TableWriter, key_values
+from synchro.translate import Awaited, as_generic_id
+from synchro.writing import ModelWriter, Work
 
-# What a value that a database cannot hold raises, from Django's side or the driver's.
-REFUSALS = (DatabaseError, ValueError, TypeError, OverflowError, ArithmeticError)
+Progress = Callable[[str, int, int], None]
+"""Called with a model's label, how many of its objects are done, and how many there are."""
 
 
-class Replay:
-    """One application of a plan."""
+def replay(
+    plan: Plan,
+    source: Source,
+    remote: DatabaseEnd,
+    counterparts: Counterparts,
+    journal: Journal,
+    progress: Progress,
+) -> Counter[tuple[str, str]]:
+    """Write the plan to REMOTE. Returns (model label, action) -> objects.
 
-    def __init__(
-        self,
-        source: Source,
-        remote: DatabaseEnd,
-        counterparts: Counterparts,
-        journal: Journal,
-        progress: Callable[[str, int, int], None],
-    ) -> None:
-        self.source = source
-        self.remote = remote
-        self.counterparts = counterparts
-        self.journal = journal
-        self.progress = progress
-        self.counts: Counter[tuple[str, str]] = Counter()
-        self.writes: Mapping[type[Model], Mapping[Any, Change]] = {}
-        self._fix_ups: dict[tuple[type[Model], Field[Any, Any]], dict[Any, Awaited]] = {}
+    Raises ReplayError naming the object that was refused.
+    """
+    work = Work(
+        source=source,
+        remote=remote,
+        counterparts=counterparts,
+        journal=journal,
+        writes=plan.writes,
+    )
+    for model, changes in plan.writes.items():
+        known = counterparts.known(model)
+        again = [known.get(change.pk) for change in changes.values() if change.recreated]
+        detach(remote, model, [key for key in again if key is not None], counterparts)
+    for model, changes in plan.writes.items():
+        doomed = set(plan.deletions.get(model, ()))
+        _write(ModelWriter(work, model, changes, doomed), len(changes), progress)
+    _fill_in(work)
+    for (model, name), links in plan.links.items():
+        changed = replay_links(source, remote, counterparts, journal, model, name, links)
+        work.count(model, "link", changed)
+    deleter = Deleter(source, remote, counterparts, journal, plan)
+    for model in plan.deletions:
+        work.count(model, "delete", deleter.delete(model))
+    for model, number in deleter.taken_along.items():
+        work.count(model, "delete", number)
+    return work.counts
 
-    def apply(self, plan: Plan) -> None:
-        """Write the plan to REMOTE. Raises ReplayError naming the object that was refused."""
-        self.writes = plan.writes
-        for model, changes in plan.writes.items():
-            again = [change.pk for change in changes.values() if change.recreated]
-            known = self.counterparts.known(model)
-            present = [known[pk] for pk in again if known.get(pk) is not None]
-            detach(self.remote, model, present, self.counterparts)
-        for model, changes in plan.writes.items():
-            doomed = set(plan.deletions.get(model, ()))
-            self._write_model(model, changes, doomed)
-        self._fill_in()
-        for (model, name), links in plan.links.items():
-            count = replay_links(
-                self.source, self.remote, self.counterparts, self.journal, model, name, links
+
+def _write(writer: ModelWriter, total: int, progress: Progress) -> None:
+    """Write the rows of one model, those that others wait for first."""
+    done = 0
+    levels = writer.levels()
+    force = False
+    while levels:
+        postponed: list[Any] = []
+        for level in levels:
+            for chunk in batched(level, conf.batch_size):
+                late = writer.write(chunk, force=force)
+                postponed += late
+                done += len(chunk) - len(late)
+                progress(writer.model._meta.label_lower, done, total)
+        # Rows that wait for each other cannot all wait: the next round takes them as they are.
+        force = len(postponed) == sum(map(len, levels))
+        levels = [postponed] if postponed else []
+    writer.close()
+
+
+def _fill_in(work: Work) -> None:
+    """The second pass: columns whose targets were not there in the first one."""
+    for (model, field), rows in work.fix_ups.items():
+        writer = TableWriter(work.remote.connection, model, [*model._meta.pk_fields, field])
+        writer.prepare_update()
+        for chunk in batched(rows.items(), conf.batch_size):
+            writer.update(
+                [
+                    (
+                        *key_values(model, work.counterparts.get(model, pk)),
+                        _awaited(work, field, awaited),
+                    )
+                    for pk, awaited in chunk
+                ]
             )
-            self.count(model, "link", count)
-        deleter = Deleter(self.source, self.remote, self.counterparts, self.journal, plan)
-        for model in plan.deletions:
-            self.count(model, "delete", deleter.delete(model))
-        for model, number in deleter.taken_along.items():
-            self.count(model, "delete", number)
-
-    def count(self, model: type[Model], action: str, number: int) -> None:
-        if number:
-            self.counts[model._meta.label_lower, action] += number
-
-    # -- writing the rows of one model
-
-    def _write_model(
-        self, model: type[Model], changes: Mapping[Any, Change], doomed: set[Any]
-    ) -> None:
-        writer = _ModelWriter(self, model, changes, doomed)
-        done = 0
-        levels = writer.levels()
-        total = len(changes)
-        force = False
-        while levels:
-            postponed: list[Any] = []
-            for level in levels:
-                for chunk in batched(level, conf.batch_size):
-                    late = writer.write(chunk, force=force)
-                    postponed += late
-                    done += len(chunk) - len(late)
-                    self.progress(model._meta.label_lower, done, total)
-            # Rows that wait for each other cannot all wait: the next round takes them as they are.
-            force = len(postponed) == sum(map(len, levels))
-            levels = [postponed] if postponed else []
         writer.close()
 
-    def fix_up_later(
-        self, model: type[Model], field: Field[Any, Any], pk: Any, awaited: Awaited
-    ) -> None:
-        """Note that a row's column can only be filled in once what it points at is there."""
-        self._fix_ups.setdefault((model, field), {})[pk] = awaited
 
-    def _fill_in(self) -> None:
-        """The second pass: columns whose targets were not there in the first one."""
-        for (model, field), rows in self._fix_ups.items():
-            writer = TableWriter(self.remote.connection, model, [*model._meta.pk_fields, field])
-            writer.prepare_update()
-            for chunk in batched(rows.items(), conf.batch_size):
-                writer.update(
-                    [
-                        (
-                            *key_values(model, self.counterparts.get(model, pk)),
-                            self._awaited(field, awaited),
-                        )
-                        for pk, awaited in chunk
-                    ]
-                )
-            writer.close()
-        self._fix_ups = {}
-
-    def _awaited(self, field: Field[Any, Any], awaited: Awaited) -> Any:
-        remote_pk = self.counterparts.get(awaited.model, awaited.pk)
-        if field.remote_field is not None:
-            return remote_pk
-        return as_generic_id(field, awaited.model, remote_pk)
-
-
-class _ModelWriter:
-    """Writes rows of one model in chunks."""
-
-    def __init__(
-        self,
-        replay: Replay,
-        model: type[Model],
-        changes: Mapping[Any, Change],
-        doomed: set[Any],
-    ) -> None:
-        self.replay = replay
-        self.model = model
-        self.changes = changes
-        self.doomed = doomed
-        self.remote = replay.remote
-        self.counterparts = replay.counterparts
-        self.by_save = needs_save(model)
-        self.automatic = has_automatic_key(model)
-        # Such a constraint speaks up at COMMIT only, where nobody knows the row any more.
-        self.deferrable = any(
-            getattr(constraint, "deferrable", None) for constraint in model._meta.constraints
-        )
-        self.releaser = Releaser(replay.remote, model)
-        self.translator = Translator(replay.source, replay.counterparts, model, replay.writes)
-        skip = skipped_fields(model)
-        self.fields = [
-            field
-            for field in columns(model)
-            if field.name not in skip and field.attname not in skip
-        ]
-        self.skipped = [field for field in columns(model) if field not in self.fields]
-        keys = set(model._meta.pk_fields)
-        self.insert_fields = [f for f in (*self.fields, *self.skipped) if f not in keys]
-        # The database itself fills in the defaults that it knows.
-        self.insert_fields = [
-            f for f in self.insert_fields if f in self.fields or not _has_database_default(f)
-        ]
-        self.key_fields = list(model._meta.pk_fields)
-        connection = replay.remote.connection
-        own = [field for field in self.fields if field not in keys]
-        inserted = (
-            self.insert_fields if self.automatic else [*self.key_fields, *self.insert_fields]
-        )
-        self.inserter = TableWriter(connection, model, inserted)
-        self.updater = TableWriter(connection, model, [*self.key_fields, *own])
-        self.restorer = TableWriter(connection, model, [*self.key_fields, *self.insert_fields])
-        self.saver = ObjectSaver(replay.remote, model, self.fields, self.skipped)
-        self._written: set[Any] = set()
-
-    def close(self) -> None:
-        self.updater.close()
-        self.restorer.close()
-
-    def levels(self) -> list[list[Any]]:
-        """The keys in portions, parents first, where a row has to wait for another one of the
-        same model; else in one portion."""
-        links = [
-            field.attname
-            for field in foreign_keys(self.model)
-            if target(field) is self.model
-            and points_at_key(field)
-            and field in self.fields
-            and (self.by_save or not field.null)
-        ]
-        if not links:
-            return [list(self.changes)]
-        needs = {
-            pk: {value for value in values if value in self.changes and value != pk}
-            for pk, *values in self.replay.source.rows(self.model, self.changes, links)
-        }
-        height: dict[Any, int] = {}
-        for start in self.changes:
-            path, on_path = [start], {start}
-            while path:
-                pk = path[-1]
-                above = needs.get(pk, set())
-                unknown = next(
-                    (one for one in above if one not in height and one not in on_path), None
-                )
-                if pk not in height and unknown is not None:
-                    path.append(unknown)
-                    on_path.add(unknown)
-                    continue
-                if pk not in height:
-                    height[pk] = 1 + max((height.get(one, 0) for one in above), default=0)
-                on_path.discard(path.pop())
-        found: dict[int, list[Any]] = {}
-        for pk in self.changes:
-            found.setdefault(height[pk], []).append(pk)
-        return [found[number] for number in sorted(found)]
-
-    def write(self, pks: list[Any], *, force: bool) -> list[Any]:
-        """Write a chunk. Returns the keys of rows that had to be left for later.
-
-        ``force``: take rows whose obligatory foreign keys lead to rows that are not there yet.
-        """
-        rows = self._read(pks)
-        self._leave_out_what_changed(rows)
-        late = [] if force else [pk for pk in rows if self._must_wait(pk)]
-        for pk in late:
-            del rows[pk]
-        new, old, again = self._sort(rows)
-        deferred = [
-            (pk, field, awaited)
-            for pk in rows
-            for field, awaited in self.translator.awaited.get(pk, {}).items()
-        ]
-        for pk, field, _ in deferred:
-            if field.null:
-                rows[pk][field.attname] = None
-        # MariaDB checks foreign keys at once, the others when the transaction ends.
-        off = self.remote.connection.vendor == "mysql" and any(
-            not field.null for _, field, _ in deferred
-        )
-        if off:
-            self.remote.connection.disable_constraint_checking()
-        try:
-            if self.by_save:
-                self._save_all(new, old, again)
-            else:
-                self._write_all(new, old, again)
-        finally:
-            if off:
-                self.remote.connection.enable_constraint_checking()
-        for pk, field, awaited in deferred:
-            self.replay.fix_up_later(self.model, field, pk, awaited)
-        self._record(new, {**old, **again})
-        return late
-
-    # -- reading and translating
-
-    def _read(self, pks: list[Any]) -> dict[Any, dict[str, Any]]:
-        """The rows on LOCAL, attribute -> value, with keys as they are on REMOTE."""
-        names = [field.attname for field in self.fields]
-        rows = {
-            pk: dict(zip(names, values, strict=True))
-            for pk, *values in self.replay.source.rows(self.model, pks, names)
-        }
-        return self.translator.translate({pk: rows[pk] for pk in pks if pk in rows})
-
-    def _leave_out_what_changed(self, rows: dict[Any, dict[str, Any]]) -> None:
-        """Rows that were re-linked while the run goes on (SQLite without a write-ahead log has no
-        snapshot) are left to the next run, whose log names them."""
-        for pk, fields in self.translator.changed.items():
-            if self.counterparts.get(self.model, pk) is not None:
-                del rows[pk]
-                continue
-            for field in fields:
-                if not field.null:
-                    raise PlanError(
-                        f"{self.model._meta.label} {pk}: {field.name} was changed while the run "
-                        "was going on. Nothing was changed on "
-                        f"{self.remote.side.alias!r}; run again."
-                    )
-                rows[pk][field.attname] = None
-
-    def _must_wait(self, pk: Any) -> bool:
-        """Whether a row needs, in a column that cannot be empty, one that is not there yet. A
-        model with receivers waits in any case: its receivers should see the whole object."""
-        return any(
-            field.remote_field is not None
-            and (self.by_save or not field.null or field.primary_key)
-            for field in self.translator.awaited.get(pk, {})
-        )
-
-    def _sort(
-        self, rows: dict[Any, dict[str, Any]]
-    ) -> tuple[dict[Any, dict[str, Any]], dict[Any, dict[str, Any]], dict[Any, dict[str, Any]]]:
-        """Rows to insert, to update, and to update as if they were new."""
-        known = self.counterparts.known(self.model)
-        present = {pk: known[pk] for pk in rows if known.get(pk) is not None}
-        if self.model._meta.parents:
-            # The root may be there while this table lacks the row.
-            existing = self.remote.existing(self.model, present.values())
-            present = {pk: key for pk, key in present.items() if key in existing}
-        new, old, again = {}, {}, {}
-        for pk, row in rows.items():
-            if pk not in present:
-                new[pk] = row
-            elif self.changes[pk].recreated:
-                again[pk] = row
-            else:
-                old[pk] = row
-        return new, old, again
-
-    def _with_defaults(self, row: dict[str, Any]) -> dict[str, Any]:
-        defaults = {
-            field.attname: _json_text(field, field.get_default())
-            for field in self.skipped
-            if not _has_database_default(field)
-        }
-        return {**row, **defaults}
-
-    def _key_there(self, pk: Any) -> Any:
-        """The key on REMOTE of a row that is there, or of one with an explicit key."""
-        found = self.counterparts.get(self.model, pk)
-        return self.counterparts.translated(self.model, pk) if found is None else found
-
-    # -- writing in sets
-
-    def _write_all(
-        self,
-        new: dict[Any, dict[str, Any]],
-        old: dict[Any, dict[str, Any]],
-        again: dict[Any, dict[str, Any]],
-    ) -> None:
-        if old:
-            self.updater.prepare_update()
-            self._guarded(old, self._update)
-        if again:
-            self.restorer.prepare_update()
-            self._guarded(
-                {pk: self._with_defaults(row) for pk, row in again.items()}, self._restore
-            )
-        if new:
-            self._guarded({pk: self._with_defaults(row) for pk, row in new.items()}, self._insert)
-
-    def _insert(self, rows: dict[Any, dict[str, Any]]) -> None:
-        values = [[row[field.attname] for field in self.insert_fields] for row in rows.values()]
-        if self.automatic:
-            keys = self.inserter.insert(values, returning=True)
-        else:
-            keys = [self._key_there(pk) for pk in rows]
-            self.inserter.insert(
-                [
-                    [*key_values(self.model, key), *row]
-                    for key, row in zip(keys, values, strict=True)
-                ],
-                returning=False,
-            )
-        for pk, key in zip(rows, keys, strict=True):
-            self.counterparts.set(self.model, pk, key)
-
-    def _update(self, rows: dict[Any, dict[str, Any]]) -> None:
-        self._update_with(self.updater, rows)
-
-    def _restore(self, rows: dict[Any, dict[str, Any]]) -> None:
-        self._update_with(self.restorer, rows)
-
-    def _update_with(self, writer: TableWriter, rows: dict[Any, dict[str, Any]]) -> None:
-        names = [field.attname for field in writer.fields[len(self.key_fields) :]]
-        writer.update(
-            [
-                [*key_values(self.model, self._key_there(pk)), *(row[name] for name in names)]
-                for pk, row in rows.items()
-            ]
-        )
-
-    def _guarded(
-        self,
-        rows: dict[Any, dict[str, Any]],
-        write: Callable[[dict[Any, dict[str, Any]]], None],
-    ) -> None:
-        """Write rows; where REMOTE refuses, free unique values and try again, then find the
-        row that is to blame by halving."""
-        error = self._attempt(rows, write)
-        if error is not None and isinstance(error, DatabaseError) and self._release(rows):
-            error = self._attempt(rows, write)
-        while error is not None:
-            if len(rows) == 1:
-                (pk,) = rows
-                raise self._refused(pk, error) from error
-            half = dict(list(rows.items())[: len(rows) // 2])
-            error_in_half = self._attempt(half, write)
-            if error_in_half is None:
-                rows = {pk: row for pk, row in rows.items() if pk not in half}
-                error = self._attempt(rows, write)
-            else:
-                rows, error = half, error_in_half
-        self._written.update(rows)
-
-    def _attempt(
-        self,
-        rows: dict[Any, dict[str, Any]],
-        write: Callable[[dict[Any, dict[str, Any]]], None],
-    ) -> Exception | None:
-        try:
-            with transaction.atomic(using=self.remote.side.alias):
-                write(rows)
-                if self.deferrable:
-                    self.remote.connection.check_constraints()
-        except REFUSALS as error:
-            if not self.remote.connection.is_usable():
-                first = next(iter(rows))
-                raise self._refused(first, error, more=len(rows) - 1) from error
-            return error
-        return None
-
-    def _release(self, rows: Mapping[Any, dict[str, Any]]) -> bool:
-        if not unique_groups(self.model):
-            return False
-        known = self.counterparts.known(self.model)
-        movable = {known[pk] for pk in self.changes if pk not in self._written}
-        movable.discard(None)
-        return self.releaser.release(
-            [(known.get(pk), row) for pk, row in rows.items()], movable | self.doomed
-        )
-
-    def _refused(self, pk: Any, error: Exception, *, more: int = 0) -> ReplayError:
-        cause = " ".join(str(error).split())
-        name = f"{self.model._meta.label} {pk}"
-        key = self._natural_key(pk)
-        if key is not None:
-            name += f" (natural key {key!r})"
-        if more:
-            name += f" or one of {more} more"
-        return ReplayError(
-            f"{self.remote.side.alias!r} refused {name}: {type(error).__name__}: {cause}. "
-            "Nothing was changed there; the change is tried again by the next run."
-        )
-
-    def _natural_key(self, pk: Any) -> Any:
-        lookup = natural_lookup(self.model)
-        if lookup is None or lookup.fields is None:
-            return None
-        found = list(self.replay.source.rows(self.model, [pk], lookup.fields))
-        return tuple(found[0][1:]) if found else None
-
-    # -- writing one by one
-
-    def _save_all(
-        self,
-        new: dict[Any, dict[str, Any]],
-        old: dict[Any, dict[str, Any]],
-        again: dict[Any, dict[str, Any]],
-    ) -> None:
-        if unique_groups(self.model):
-            self._release({**old, **again, **new})
-        present = {self._key_there(pk): pk for pk in old}
-        kept = self.saver.kept_values(present)
-        for pk, row in {**old, **again, **new}.items():
-            created = self.automatic and pk in new
-            key = None if created else self._key_there(pk)
-            values = {**row, **kept[key]} if pk in old else self._with_defaults(row)
-            try:
-                with transaction.atomic(using=self.remote.side.alias):
-                    saved = self.saver.save(key, values, created=pk in new)
-            except Exception as error:
-                # Whatever a receiver or save() of the project raises stops the run, by name.
-                raise self._refused(pk, error) from error
-            self.counterparts.set(self.model, pk, saved)
-            self._written.add(pk)
-        self.saver.put_back()
-
-    # -- what was done
-
-    def _record(self, new: dict[Any, dict[str, Any]], old: dict[Any, dict[str, Any]]) -> None:
-        journal, model = self.replay.journal, self.model
-        known = self.counterparts.known(model)
-        journal.refer(model, {pk: known[pk] for pk in (*new, *old)})
-        for rows, action in ((new, ADDITION), (old, CHANGE)):
-            journal.log(model, action, [(known[pk], self.changes[pk]) for pk in rows])
-        self.replay.count(model, "create", len(new))
-        self.replay.count(model, "update", len(old))
-
-
-def _has_database_default(field: Field[Any, Any]) -> bool:
-    return bool(field.has_db_default())
-
-
-def _json_text(field: Any, value: Any) -> Any:
-    """A Python value of a plain JSON field as the text that synchro carries."""
-    if value is not None and holds_plain_json(field):
-        return json.dumps(value, cls=field.encoder)
-    return value
+def _awaited(work: Work, field: Field[Any, Any], awaited: Awaited) -> Any:
+    remote_pk = work.counterparts.get(awaited.model, awaited.pk)
+    if field.remote_field is not None:
+        return remote_pk
+    return as_generic_id(field, awaited.model, remote_pk)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,12 +22,9 @@ from synchro.plan import Collapse, LogRow, Plan, Skipped, collapse
 from synchro.planner import Planner
 from synchro.references import References
 from synchro.remotes.database import DatabaseEnd, DatabaseSource
-from synchro.replay import Replay
+from synchro.replay import Progress, replay
 from synchro.rivals import Rivals
 from synchro.suspend import DisableSynchroLog
-
-Progress = Callable[[str, int, int], None]
-"""Called with a model's label, how many of its objects are done, and how many there are."""
 
 _PERFORMED = _("Synchronization performed successfully.")
 _NO_CHANGES = _("No changes since last synchronization.")
@@ -181,7 +178,6 @@ class Run:
         counterparts = Counterparts(source, remote, self.references)
         rivals = Rivals(self.local, remote, counterparts, self.peer.received_batch)
         journal = Journal(self.local, self.remote, self.references, self.now)
-        replay = Replay(source, remote, counterparts, journal, self.progress)
         try:
             with (
                 DisableSynchroLog(),
@@ -189,7 +185,7 @@ class Run:
                 transaction.atomic(using=self.remote.alias),
             ):
                 plan = Planner(source, remote, counterparts, rivals, self.now).make(changes)
-                replay.apply(plan)
+                counts = replay(plan, source, remote, counterparts, journal, self.progress)
                 journal.finish(counterparts, self.sealed)
         except DatabaseError as error:
             self._explain_missing_tables(changes, error)
@@ -198,7 +194,7 @@ class Run:
                 f"{' '.join(str(error).split())}. Nothing was changed there; the next run tries "
                 "again."
             ) from error
-        return plan, dict(replay.counts)
+        return plan, dict(counts)
 
     def _explain_missing_tables(self, changes: Collapse, error: DatabaseError) -> None:
         """Raise NodeError if REMOTE lacks tables or columns of the models that were changed."""
