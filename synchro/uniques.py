@@ -104,7 +104,7 @@ class Releaser:
                         wanted[key] = pk
             for holder, held in self._holders(attributes, wanted):
                 if holder in movable:
-                    self._give_up(holder, group, held)
+                    self._give_up(holder, group, held, rows)
                     released = True
         return released
 
@@ -124,7 +124,13 @@ class Releaser:
                 if keep.get(pk) != tuple(values):
                     yield pk, tuple(values)
 
-    def _give_up(self, pk: Any, group: Group, values: tuple[Any, ...]) -> None:
+    def _give_up(
+        self,
+        pk: Any,
+        group: Group,
+        values: tuple[Any, ...],
+        rows: Sequence[tuple[Any, dict[str, Any]]],
+    ) -> None:
         """Let a row of the group go from its values, by the first way that REMOTE accepts."""
         alias = self.remote.side.alias
         row = self.remote.objects(self.model).filter(pk=pk)
@@ -133,7 +139,12 @@ class Releaser:
         # A skipped field is not written again: its value must stay.
         own = [f for f in group if f.name not in self._skip and f.attname not in self._skip]
         for field in sorted(own, key=_reluctance):
+            # Nor may it take what another one of the rows is about to get.
+            free = field.null or isinstance(field, BooleanField)
+            wanted = set() if free else {new.get(field.attname) for _, new in rows}
             for value in self._candidates(field, held[field]):
+                if value in wanted:
+                    continue
                 try:
                     with transaction.atomic(using=alias):
                         row.update(**{field.attname: value})

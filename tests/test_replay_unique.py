@@ -62,6 +62,16 @@ def test_many_rows_rotate_a_unique_value():
     assert_same(Seat)
 
 
+def test_a_value_given_up_for_a_moment_is_not_one_that_another_row_is_to_get():
+    one = Seat.objects.create(name="1", position=1)
+    synchronize()
+    one.delete()
+    Seat.objects.create(name="2", position=1)
+    Seat.objects.create(name="3", position=2)
+    synchronize()
+    assert_same(Seat)
+
+
 def test_two_rows_swap_values_that_are_unique_together():
     one = Desk.objects.create(name="1", room="a", number=1)
     two = Desk.objects.create(name="2", room="a", number=2)
@@ -224,3 +234,16 @@ def test_keys_themselves_never_collide_on_the_way():
         Item.objects.create(code=code, name=f"again {code}")
     synchronize()
     assert_same(Item)
+
+
+def test_a_value_that_is_given_up_makes_room_without_taking_one_that_is_needed():
+    """The next free number is just the one that a new row brings."""
+    for number in (1, 2, 3):
+        Plant.objects.create(name=str(number), serial=number)
+    synchronize()
+    Plant.objects.get(name="1").delete()
+    Plant.objects.create(name="1", serial=4)
+    Plant.objects.get(name="2").delete()
+    Plant.objects.create(name="new", serial=2)
+    synchronize()
+    assert_same(Plant)
