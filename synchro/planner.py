@@ -134,6 +134,10 @@ class Planner:
 
     def _plan_deletions(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
         gone = {pk: change for pk, change in objects.items() if change.deleted}
+        if len(family(model)) > 1:
+            # A child that came back under its key brought its parent's row back unlogged.
+            for pk in self.source.existing(model, gone):
+                del gone[pk]
         for chunk in batched(gone, conf.batch_size):
             added = {pk for pk in chunk if gone[pk].added}
             self._resolve_added_and_deleted(model, added)

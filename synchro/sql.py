@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import count
-from math import isnan
+from math import isfinite, isnan
 from typing import Any, Final, cast
 
 from django.db import DatabaseError, connections, models, transaction
@@ -92,11 +92,12 @@ def converter(
             return convert(value)
 
         return convert_decimal
-    if connection.vendor == "sqlite" and isinstance(kind, FloatField):
+    if connection.vendor in ("sqlite", "mysql") and isinstance(kind, FloatField):
+        holds = _holds_infinity if connection.vendor == "sqlite" else isfinite
 
         def convert_float(value: Any) -> Any:
-            if isinstance(value, float) and isnan(value):
-                raise ValueError(f"{field.name}: SQLite would store NULL for nan")
+            if isinstance(value, float) and not holds(value):
+                raise ValueError(f"{field.name}: {connection.display_name} cannot hold {value}")
             return convert(value)
 
         return convert_float
@@ -320,6 +321,11 @@ def insert_objects(
 def key_values(model: type[Model], pk: Any) -> tuple[Any, ...]:
     """A primary key as the values of its fields."""
     return tuple(pk) if isinstance(model._meta.pk, CompositePrimaryKey) else (pk,)
+
+
+def _holds_infinity(value: float) -> bool:
+    """SQLite stores infinity, and NULL for nan."""
+    return not isnan(value)
 
 
 def _weight(value: Any) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import (
@@ -42,27 +42,35 @@ _VALUES_PER_QUERY = 150
 _TRIES = 50
 _SHORT = 6
 
-Group = tuple[Field, ...]
+
+class Group(NamedTuple):
+    """Columns whose values must be unique together."""
+
+    fields: tuple[Field[Any, Any], ...]
+    condition: Q | None = None
+    """Only rows that meet it count."""
 
 
 @cache
-def unique_groups(model: type[Model]) -> tuple[tuple[Field[Any, Any], ...], ...]:
+def unique_groups(model: type[Model]) -> tuple[Group, ...]:
     """The sets of columns of the model's own table whose values must be unique together."""
     own = {field.name: field for field in columns(model)}
-    groups: list[Sequence[str]] = [
-        (field.name,) for field in own.values() if field.unique and not field.primary_key
+    groups: list[tuple[Sequence[str], Q | None]] = [
+        ((field.name,), None) for field in own.values() if field.unique and not field.primary_key
     ]
-    groups += [tuple(names) for names in model._meta.unique_together]
+    groups += [(tuple(names), None) for names in model._meta.unique_together]
     for constraint in model._meta.constraints:
         if isinstance(constraint, UniqueConstraint):
             if constraint.fields:
-                groups.append(constraint.fields)
+                groups.append((constraint.fields, constraint.condition))
             else:
                 # Over expressions: any field in them may be the one in the way.
                 names = sorted(_names_in(constraint) & own.keys())
-                groups += [(name,) for name in names]
+                groups += [((name,), constraint.condition) for name in names]
     return tuple(
-        tuple(own[name] for name in names) for names in groups if all(n in own for n in names)
+        Group(tuple(own[name] for name in names), condition)
+        for names, condition in groups
+        if all(name in own for name in names)
     )
 
 
@@ -95,21 +103,24 @@ class Releaser:
         """
         released = False
         for group in unique_groups(self.model):
-            attributes = [field.attname for field in group]
+            attributes = [field.attname for field in group.fields]
             wanted: dict[tuple[Any, ...], Any] = {}
             for pk, values in rows:
                 if all(name in values for name in attributes):
                     key = tuple(values[name] for name in attributes)
                     if None not in key:
                         wanted[key] = pk
-            for holder, held in self._holders(attributes, wanted):
+            for holder, held in self._holders(attributes, wanted, group.condition):
                 if holder in movable:
                     self._give_up(holder, group, held, rows)
                     released = True
         return released
 
     def _holders(
-        self, attributes: list[str], wanted: dict[tuple[Any, ...], Any]
+        self,
+        attributes: list[str],
+        wanted: dict[tuple[Any, ...], Any],
+        holding: Q | None,
     ) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         """Rows that hold a wanted value that is not to be theirs: (key, values)."""
         keep = {pk: key for key, pk in wanted.items() if pk is not None}
@@ -120,6 +131,8 @@ class Releaser:
                 (name,) = attributes
                 condition |= Q(*(Q(**{f"{name}__iexact": v}) for (v,) in chunk), _connector=Q.OR)
             found = self.remote.objects(self.model).filter(condition)
+            if holding is not None:
+                found = found.filter(holding)
             for pk, *values in list(found.values_list("pk", *attributes)):
                 if keep.get(pk) != tuple(values):
                     yield pk, tuple(values)
@@ -134,10 +147,10 @@ class Releaser:
         """Let a row of the group go from its values, by the first way that REMOTE accepts."""
         alias = self.remote.side.alias
         row = self.remote.objects(self.model).filter(pk=pk)
-        held = dict(zip(group, values, strict=True))
+        held = dict(zip(group.fields, values, strict=True))
         error: Exception | None = None
         # A skipped field is not written again: its value must stay.
-        own = [f for f in group if f.name not in self._skip and f.attname not in self._skip]
+        own = [f for f in group.fields if f.name not in self._skip and f.attname not in self._skip]
         for field in sorted(own, key=_reluctance):
             # Nor may it take what another one of the rows is about to get.
             free = field.null or isinstance(field, BooleanField)
@@ -153,7 +166,7 @@ class Releaser:
                     error = refused
                 else:
                     return
-        names = ", ".join(field.name for field in group)
+        names = ", ".join(field.name for field in group.fields)
         raise ReplayError(
             f"{alias!r}: {self.model._meta.label} {pk} there has to give up its {names} "
             f"({', '.join(map(repr, values))}) to another row first, and no other value is "

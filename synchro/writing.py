@@ -10,7 +10,7 @@ from dataclasses import field as dataclass_field
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import Field, Model
+from django.db.models import DateField, Field, Model, TimeField
 
 from synchro.counterparts import Counterparts
 from synchro.exceptions import PlanError, ReplayError
@@ -247,11 +247,18 @@ class ModelWriter:
 
     def _with_defaults(self, row: dict[str, Any]) -> dict[str, Any]:
         defaults = {
-            field.attname: _json_text(field, field.get_default())
+            field.attname: _json_text(field, self._default(field))
             for field in self.skipped
             if not _has_database_default(field)
         }
         return {**row, **defaults}
+
+    def _default(self, field: Field[Any, Any]) -> Any:
+        """What a new object has in a field: the default, or what saving puts there itself
+        (``auto_now``)."""
+        if isinstance(field, DateField | TimeField):
+            return field.pre_save(self.model(), True)
+        return field.get_default()
 
     def _key_there(self, pk: Any) -> Any:
         """The key on REMOTE of a row that is there, or of one with an explicit key."""
@@ -387,7 +394,8 @@ class ModelWriter:
         again: dict[Any, dict[str, Any]],
     ) -> None:
         if unique_groups(self.model):
-            self._release({**old, **again, **new})
+            fresh = {pk: self._with_defaults(row) for pk, row in {**again, **new}.items()}
+            self._release({**old, **fresh})
         present = {self._key_there(pk): pk for pk in old}
         kept = self.saver.kept_values(present)
         for pk, row in {**old, **again, **new}.items():
@@ -397,6 +405,8 @@ class ModelWriter:
             try:
                 with transaction.atomic(using=self.remote.side.alias):
                     saved = self.saver.save(key, values, created=pk in new)
+                    if self.deferrable:
+                        self.remote.connection.check_constraints()
             except Exception as error:
                 # Whatever a receiver or save() of the project raises stops the run, by name.
                 raise self._refused(pk, error) from error

@@ -200,3 +200,14 @@ def test_a_child_deleted_on_remote_goes_on_local():
     on_remote(Pizzeria).get().delete()
     synchronize_back()
     assert not Place.objects.exists()
+
+
+def test_a_child_deleted_and_added_again_under_the_same_explicit_key_is_there():
+    """Its deletion is logged for the parent too, its return for the child only."""
+    gadget = Gadget.objects.create(code="g", name="first", weight=1)
+    synchronize()
+    gadget.delete()
+    Gadget.objects.create(code="g", name="second", weight=2)
+    synchronize()
+    assert_same()
+    assert on_remote(Gadget).get().name == "second"
