@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -19,19 +20,28 @@ from tests.testapp.models import Author, Book, Label, Note, Paper
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "remote"])
 
 WRITERS = int(os.environ.get("SYNCHRO_WRITERS") or 4)
-TRANSACTIONS = int(os.environ.get("SYNCHRO_WRITER_TRANSACTIONS") or 12)
+TRANSACTIONS = int(os.environ.get("SYNCHRO_WRITER_TRANSACTIONS") or 8)
+"""How many transactions each writer makes at least."""
+MOST_TRANSACTIONS = 5000
+RUNS = 8
+"""How many runs the writers write through."""
 
 
 class Undo(Exception):
     pass
 
 
-def write(seed: int) -> None:
-    """One writer: transactions that sleep before they commit, or are rolled back."""
+def write(seed: int, stop: Path) -> None:
+    """One writer: transactions that sleep before they commit, or are rolled back; until it is
+    told to stop."""
     chance = random.Random(seed)
     # SQLite has one writer at a time; a sleep inside a transaction keeps the others out.
     longest = 0.02 if connection.vendor == "sqlite" else 0.3
-    for turn in range(TRANSACTIONS):
+    for turn in range(MOST_TRANSACTIONS):
+        if turn >= TRANSACTIONS and stop.exists():
+            return
+        # Room for the others where there is one writer at a time.
+        time.sleep(0.01)
         try:
             with transaction.atomic():
                 author = Author.objects.create(name=f"a {seed} {turn}")
@@ -65,15 +75,18 @@ def patient(monkeypatch):
         monkeypatch.setitem(options, "transaction_mode", "IMMEDIATE")
 
 
-def test_writers_that_commit_late_lose_nothing(patient):
+def test_writers_that_commit_late_lose_nothing(patient, tmp_path):
     # Made before the writers start, so that no two of them make it at once.
     synchronize()
-    children = [fork(lambda seed=seed: write(seed)) for seed in range(WRITERS)]
+    stop = tmp_path / "stop"
+    children = [fork(lambda seed=seed: write(seed, stop)) for seed in range(WRITERS)]
     runs = 0
     living = set(children)
     while living:
         synchronize()
         runs += 1
+        if runs == RUNS:
+            stop.touch()
         for child in list(living):
             found, status = os.waitpid(child, os.WNOHANG)
             if found:
@@ -86,5 +99,5 @@ def test_writers_that_commit_late_lose_nothing(patient):
         assert_same(model)
     assert not ChangeLog.objects.filter(batch__isnull=True).exists()
     assert not synchronize().changed
-    assert runs > 1
+    assert runs >= RUNS
     print(f"{WRITERS} writers, {runs} runs")
