@@ -30,6 +30,7 @@ from synchro.models import (
     M2M_CHANGE,
     Batch,
     ChangeLog,
+    HeldChange,
     Node,
     Peer,
     Reference,
@@ -174,6 +175,7 @@ def _take_identity(
     _log_since(alias, boundary, since).update(batch=None)
     # Whom REMOTE knows, and how far it has brought them, says nothing about the copy.
     Peer.objects.using(alias).all().delete()
+    HeldChange.objects.using(alias).all().delete()
     Reference.objects.using(alias).filter(node="").delete()
     checkpoint_value().write(checkpoint_value().read().date, assigned=False)
     came_with = Batch.objects.using(alias).filter(number=old.last_batch)

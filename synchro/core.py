@@ -39,17 +39,22 @@ __all__ = [
 logger = logging.getLogger("synchro")
 
 
-def _no_progress(label: str, done: int, total: int) -> None:
-    pass
+def no_progress(label: str, done: int, total: int) -> None:
+    """For callers who do not want to be told."""
 
 
 def synchronize(
-    remote: str | None = None, *, wait: float = 0.0, progress: Progress = _no_progress
+    remote: str | None = None,
+    *,
+    wait: float = 0.0,
+    continue_on_failure: bool = False,
+    progress: Progress = no_progress,
 ) -> SyncResult:
     """Replay what changed on LOCAL since the last run to ``remote`` (``SYNCHRO_REMOTE``).
 
-    All of it is applied in one transaction, or none. ``wait`` says for how many seconds to wait
-    for another run between the two databases.
+    All of it is applied in one transaction, or none. With ``continue_on_failure`` all that can be
+    applied is, and the rest is held: it is in the result, and every later run tries it again.
+    ``wait`` says for how many seconds to wait for another run between the two databases.
 
     Raises ImproperlyConfigured if a setting is wrong, LockError if another run is going on, and
     another SynchroError if a change cannot be applied: REMOTE and the checkpoint are then as they
@@ -62,15 +67,16 @@ def synchronize(
     refuse_open_transactions(here.alias, there.alias)
     with only_run(here, there, wait=wait):
         sealed = log.seal(here.alias)
-        result = Run(here, there, sealed, progress).go()
+        result = Run(here, there, sealed, progress, continue_on_failure=continue_on_failure).go()
     result = replace(result, seconds=time.monotonic() - started)
     logger.info(
-        "%s -> %s: batch %d, %d objects, %d skipped, %.2f s",
+        "%s -> %s: batch %d, %d objects, %d skipped, %d held, %.2f s",
         here.alias,
         there.alias,
         sealed.number,
         result.total,
         len(result.skipped),
+        len(result.held),
         result.seconds,
     )
     return result
@@ -129,7 +135,7 @@ def adopt_copy(
     remote: str | None = None,
     *,
     since: datetime | None = None,
-    progress: Progress = _no_progress,
+    progress: Progress = no_progress,
 ) -> Adoption:
     """Give LOCAL, which was imported from an export of ``remote``, an identity of its own.
 
@@ -156,7 +162,7 @@ def reset_synchro(references: bool = False) -> None:
     with transaction.atomic(using=local):
         log.forget(local)
         number = own_node(local).last_batch
-        Peer.objects.using(local).update(sent_batch=number)
+        Peer.objects.using(local).update(sent_batch=number, reset_batch=number)
         if references:
             Reference.objects.using(local).all().delete()
         checkpoint_value().write(timezone.now(), assigned=False)

@@ -22,16 +22,18 @@ from synchro.graph import (
     points_at_key,
     target,
 )
+from synchro.holds import Holds
 from synchro.keys import NaturalKey, NaturalLookup, natural_lookup
 from synchro.references import References
-from synchro.remotes.base import End, Source
+from synchro.remotes.base import AmbiguousKey, End, Source
 
 
 class Counterparts:
-    def __init__(self, source: Source, remote: End, references: References) -> None:
+    def __init__(self, source: Source, remote: End, references: References, holds: Holds) -> None:
         self.source = source
         self.remote = remote
         self.references = references
+        self.holds = holds
         self._known: dict[type[Model], dict[Any, Any]] = {}
         self._owner: dict[type[Model], dict[Any, Any]] = {}
         self.tombstones: dict[type[Model], dict[Any, NaturalKey]] = {}
@@ -79,7 +81,8 @@ class Counterparts:
         """Find the counterparts of objects that are not known yet.
 
         Natural keys are read from LOCAL; those of objects that are gone there from their
-        ``tombstones``. Raises NaturalKeyError if a natural key finds several rows.
+        ``tombstones``. An object whose natural key finds several rows is held, or raises
+        NaturalKeyError where that was not asked for.
         """
         known = self.known(model)
         # Natural keys may lead back to objects that are being resolved at this moment.
@@ -189,25 +192,40 @@ class Counterparts:
         }
         wanted.update(self._natural_keys(lookup, pks))
         there = {pk: key for pk, key in wanted.items() if key is not None}
-        rows = self.remote.by_natural_key(lookup, there.values())
+        rows = self._rows_by_natural_key(lookup, there)
         taken = self._taken(model, [pk for found in rows.values() for pk in found])
         matched: dict[Any, Any] = {}
         used: set[Any] = set()
         for pk, key in there.items():
             candidates = rows.get(key, [])
             if len(candidates) > 1 and not lookup.allow_many:
-                raise NaturalKeyError(
+                error = NaturalKeyError(
                     f"{lookup.model._meta.label} {pk}: its natural key {key!r} finds "
                     f"{len(candidates)} rows on {self.remote.side.alias!r} "
                     f"({', '.join(map(str, candidates[:5]))}). Make it unique there, or allow "
                     "it with NaturalManager(..., allow_many=True)."
                 )
+                self.holds.add(model, pk, error)
+                continue
             for candidate in candidates:
                 if candidate not in used and taken.get(candidate, pk) == pk:
                     matched[pk] = candidate
                     used.add(candidate)
                     break
         return matched
+
+    def _rows_by_natural_key(
+        self, lookup: NaturalLookup, keys: dict[Any, NaturalKey]
+    ) -> dict[NaturalKey, list[Any]]:
+        """The keys on REMOTE by natural key. Objects (key on LOCAL -> natural key) whose key a
+        method of the project finds ambiguous are held, and taken out."""
+        while True:
+            try:
+                return self.remote.by_natural_key(lookup, keys.values())
+            except AmbiguousKey as error:
+                for pk in [pk for pk, key in keys.items() if key == error.key]:
+                    self.holds.add(lookup.model, pk, error)
+                    del keys[pk]
 
     def natural_keys(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, NaturalKey | None]:
         """The natural keys of objects on LOCAL, as they are on REMOTE; None where that points at

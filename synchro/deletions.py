@@ -23,18 +23,22 @@ from synchro.counterparts import Counterparts
 from synchro.exceptions import ReplayError
 from synchro.graph import (
     concrete,
+    family,
     has_automatic_key,
     has_constraint,
     identity,
     key_attribute,
     target,
 )
+from synchro.halving import settle
+from synchro.holds import ADVICE, Holds
 from synchro.journal import Journal
 from synchro.keys import load_key, object_id
 from synchro.plan import Deletion, Plan, Skipped
 from synchro.receivers import needs_delete
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd, key_chunks
+from synchro.transient import is_transient
 
 _CASCADES = (models.CASCADE, getattr(models, "DB_CASCADE", models.CASCADE))
 _SETS_NULL = (models.SET_NULL, getattr(models, "DB_SET_NULL", models.SET_NULL))
@@ -168,29 +172,119 @@ class Deleter:
         counterparts: Counterparts,
         journal: Journal,
         plan: Plan,
+        holds: Holds,
+        *,
+        careful: bool = False,
     ) -> None:
         self.source = source
         self.remote = remote
         self.counterparts = counterparts
         self.journal = journal
         self.plan = plan
+        self.holds = holds
+        self.careful = careful
+        self._done = 0
+        self._gone: list[tuple[type[Model], list[Deletion]]] = []
+        """What the attempt in hand has deleted of the plan."""
+        self._along: list[tuple[type[Model], list[Deletion]]] = []
+        """What went along with it."""
+        self._kept: list[tuple[type[Model], Any]] = []
+        """What the attempt in hand has left in place."""
         self.taken_along: Counter[type[Model]] = Counter()
         """How many rows went that the plan did not name."""
 
     def delete(self, model: type[Model]) -> int:
         """Delete the plan's rows of a model. Returns how many."""
         deletions = self.plan.deletions[model]
-        done = 0
-        for chunk in batched(deletions, conf.batch_size):
-            done += self._delete(model, {pk: deletions[pk] for pk in chunk})
-        return done
+        for key in [
+            key
+            for key, deletion in deletions.items()
+            if deletion.pk is not None and self.holds.get(model, deletion.pk) is not None
+        ]:
+            # Another part of the object is held.
+            del deletions[key]
+        self._done = 0
 
-    def _delete(self, model: type[Model], deletions: dict[Any, Deletion]) -> int:
+        def attempt(keys: Sequence[Any]) -> Exception | None:
+            return self._attempt(model, {key: deletions[key] for key in keys})
+
+        def refuse(key: Any, error: Exception) -> None:
+            self._hold(model, deletions.pop(key), error)
+
+        for chunk in batched(list(deletions), conf.batch_size):
+            settle(chunk, attempt(chunk), attempt, refuse)
+        return self._done
+
+    def _attempt(self, model: type[Model], deletions: dict[Any, Deletion]) -> Exception | None:
+        """Delete all of the rows, or none. Returns the error that says why not."""
+        self._gone, self._along, self._kept = [], [], []
+        skipped = len(self.plan.skipped)
+        try:
+            with transaction.atomic(using=self.remote.side.alias):
+                self._delete(model, deletions, self._gone)
+                if self.careful:
+                    self.remote.check_constraints_now()
+        except (ReplayError, DatabaseError) as error:
+            if is_transient(error):
+                raise
+            for root, key in self._kept:
+                self.plan.kept[root].discard(key)
+            del self.plan.skipped[skipped:]
+            return error
+        for root, key in self._kept:
+            if root is identity(model):
+                # Nor does its parent go, then.
+                self.plan.deletions[model].pop(key, None)
+        for other, gone in self._along:
+            self.taken_along[other] += len(gone)
+            self._record(other, gone)
+        for other, gone in self._gone:
+            self._done += len(gone)
+            self._record(other, gone)
+        return None
+
+    def _record(self, model: type[Model], gone: list[Deletion]) -> None:
+        for deletion in gone:
+            owner = self.counterparts.owner(model, deletion.remote_pk)
+            if deletion.pk is not None and owner in (None, deletion.pk):
+                self.counterparts.set(model, deletion.pk, None)
+        self.journal.forget(model, gone)
+
+    def _hold(self, model: type[Model], deletion: Deletion, error: Exception) -> None:
+        """Hold a deletion, or raise the error where that was not asked for."""
+        refused = (
+            error
+            if isinstance(error, ReplayError)
+            else self._refused(model, deletion, f"{type(error).__name__}: {error}")
+        )
+        if deletion.pk is None:
+            # It goes along with another object, which is gone already.
+            raise refused from error
+        # The rest of the object may be in other tables.
+        half_done = len(family(model)) > 1
+        try:
+            self.holds.add(
+                model,
+                deletion.pk,
+                refused,
+                remote_pk=deletion.remote_pk,
+                half_done=half_done,
+            )
+        except ReplayError:
+            raise refused from error.__cause__ or error
+
+    def _delete(
+        self,
+        model: type[Model],
+        deletions: dict[Any, Deletion],
+        gone: list[tuple[type[Model], list[Deletion]]],
+    ) -> None:
+        """Delete rows and what has to go first. What went is added to ``gone``."""
         pending = False
         for relation in relations(model):
             pending |= self._clear_the_way(model, relation, deletions)
         if not deletions:
-            return 0
+            return
         if not needs_delete(model):
             detach(self.remote, model, deletions, self.counterparts)
         connection = self.remote.connection
@@ -203,14 +297,7 @@ class Deleter:
         finally:
             if off:
                 connection.enable_constraint_checking()
-        for remote_pk, deletion in deletions.items():
-            if deletion.pk is not None and self.counterparts.owner(model, remote_pk) in (
-                None,
-                deletion.pk,
-            ):
-                self.counterparts.set(model, deletion.pk, None)
-        self.journal.forget(model, deletions.values())
-        return len(deletions)
+        gone.append((model, list(deletions.values())))
 
     def _delete_rows(self, model: type[Model], deletions: dict[Any, Deletion]) -> None:
         alias = self.remote.side.alias
@@ -225,17 +312,14 @@ class Deleter:
                         with transaction.atomic(using=alias):
                             instance.delete(using=alias, **options)
                     except Exception as error:
+                        if is_transient(error):
+                            raise
                         # Whatever a receiver or delete() of the project raises, by name.
                         cause = f"{type(error).__name__}: {error}"
                         raise self._refused(model, deletion, cause) from error
             return
         for chunk in key_chunks(deletions):
-            try:
-                with transaction.atomic(using=alias):
-                    rows.filter(pk__in=chunk)._raw_delete(alias)
-            except DatabaseError as error:
-                deletion = deletions[chunk[0]]
-                raise self._refused(model, deletion, str(error), more=len(chunk) - 1) from error
+            rows.filter(pk__in=chunk)._raw_delete(alias)
 
     def _clear_the_way(
         self, model: type[Model], relation: Relation, deletions: dict[Any, Deletion]
@@ -300,7 +384,7 @@ class Deleter:
                     + (", or set SYNCHRO_CASCADE = True" if follows else ""),
                 )
         if along:
-            self.taken_along[relation.model] += self._delete(relation.model, along)
+            self._delete(relation.model, along, self._along)
 
     def _owners(
         self, model: type[Model], relation: Relation, deletions: dict[Any, Deletion]
@@ -324,6 +408,7 @@ class Deleter:
         """A row stays because one that depends on it was changed later on REMOTE."""
         del deletions[deletion.remote_pk]
         self.plan.kept.setdefault(identity(model), set()).add(deletion.remote_pk)
+        self._kept.append((identity(model), deletion.remote_pk))
         self.plan.skipped.append(
             Skipped(
                 label=model._meta.label_lower,
@@ -356,18 +441,14 @@ class Deleter:
         alive = self.source.existing(model, own.values())
         return {remote_pk for remote_pk, pk in own.items() if pk not in alive}
 
-    def _refused(
-        self, model: type[Model], deletion: Deletion, cause: str, *, more: int = 0
-    ) -> ReplayError:
+    def _refused(self, model: type[Model], deletion: Deletion, cause: str) -> ReplayError:
         name = f"{model._meta.label} {deletion.pk}"
         if deletion.key:
             name += f" (natural key {load_key(deletion.key)!r})"
-        if more:
-            name += f" or one of {more} more"
         return ReplayError(
             f"{self.remote.side.alias!r} cannot delete {name}, "
-            f"there {deletion.remote_pk}: {' '.join(cause.split())}. Nothing was changed there; "
-            "the deletion is tried again by the next run."
+            f"there {deletion.remote_pk}: {' '.join(cause.split())}.",
+            ADVICE,
         )
 
 

@@ -4,6 +4,11 @@
 class SynchroError(Exception):
     """Base of all errors of synchro: catching it catches every one of them."""
 
+    def __init__(self, reason: str = "", advice: str = "") -> None:
+        """``reason``: what is wrong, with what. ``advice``: what holds now, and the way out."""
+        super().__init__(f"{reason} {advice}".strip())
+        self.reason = reason
+
 
 class NaturalKeyError(SynchroError):
     """A natural key is declared wrongly, cannot be written as JSON, or finds several rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -10,64 +10,139 @@ from django.db.models import ManyToManyField, Model
 
 from synchro.chunks import batched
 from synchro.conf import conf
-from synchro.counterparts import Counterparts
+from synchro.exceptions import ReplayError
 from synchro.graph import concrete, ends, through
-from synchro.journal import Journal
-from synchro.models import M2M_CHANGE
+from synchro.halving import settle
+from synchro.holds import ADVICE
+from synchro.models import M2M_CHANGE, NEEDS_HELD, REFUSED
 from synchro.plan import LinkChange
 from synchro.receivers import needs_link_signals
-from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.sql import TableWriter
+from synchro.transient import is_transient
+from synchro.work import REFUSALS, Work
 
 Link = tuple[Any, Any]
 """(key of the object that owns the field, key of the object it is linked to), on REMOTE."""
 
 
-def replay_links(
-    source: Source,
-    remote: DatabaseEnd,
-    counterparts: Counterparts,
-    journal: Journal,
-    model: type[Model],
-    name: str,
-    changes: Mapping[Any, LinkChange],
-) -> int:
-    """Make the links of objects (by key on LOCAL) in one field equal. Returns of how many
-    objects links were added or removed."""
-    field: ManyToManyField[Any, Any] = model._meta.get_field(name)  # type: ignore[assignment]
-    other = concrete(field.related_model)
-    known, known_others = counterparts.known(model), counterparts.known(other)
-    changed = 0
-    for chunk in batched(changes, conf.batch_size):
-        owners = {pk: known[pk] for pk in chunk if known.get(pk) is not None}
-        pairs = list(source.links(field, owners))
-        counterparts.resolve(other, {there for _, there in pairs})
-        wanted = {
-            (owners[here], known_others[there])
-            for here, there in pairs
-            if known_others.get(there) is not None
+class LinkWriter:
+    """Makes the links of objects in one field equal."""
+
+    def __init__(
+        self, work: Work, model: type[Model], name: str, changes: Mapping[Any, LinkChange]
+    ) -> None:
+        """``changes``: by key on LOCAL."""
+        self.work = work
+        self.model = model
+        self.name = name
+        self.changes = changes
+        self.field: ManyToManyField[Any, Any] = model._meta.get_field(name)  # type: ignore[assignment]
+        self.known = work.counterparts.known(model)
+        self._changed = 0
+        self._links: dict[Any, set[Any]] = {}
+        """Of the chunk in hand: object -> what it is linked to, keys on LOCAL."""
+        self._touched: list[Any] = []
+        """Of the chunk in hand: objects whose links changed."""
+
+    def replay(self) -> int:
+        """Returns of how many objects links were added or removed."""
+        for chunk in batched(self.changes, conf.batch_size):
+            ready = self._ready(chunk)
+            self._touched = []
+            settle(ready, self._attempt(ready), self._attempt, self._refuse)
+            self._changed += len(self._touched)
+            self.work.journal.log(
+                self.model,
+                M2M_CHANGE,
+                [(self.known[pk], self.changes[pk]) for pk in self._touched],
+                field=self.name,
+            )
+        return self._changed
+
+    def _ready(self, pks: list[Any]) -> list[Any]:
+        """The objects that are on REMOTE, with all that they are linked to. The links of others
+        are held if that is why."""
+        holds, other = self.work.holds, concrete(self.field.related_model)
+        for pk in pks:
+            if self.known.get(pk) is None and holds.get(self.model, pk) is not None:
+                self._hold(pk, holds.lacks(self.model, pk, self.model, pk), NEEDS_HELD)
+        ready = [pk for pk in pks if self.known.get(pk) is not None]
+        self._links = {}
+        for here, there in self.work.source.links(self.field, ready):
+            self._links.setdefault(here, set()).add(there)
+        targets = {there for found in self._links.values() for there in found}
+        self.work.counterparts.resolve(other, targets)
+        known = self.work.counterparts.known(other)
+        lacking = {
+            pk for pk in targets if known.get(pk) is None and holds.get(other, pk) is not None
         }
-        present = set(remote.links(field, owners.values()))
+        if not lacking:
+            return ready
+        for pk, targets in self._links.items():
+            for needed in sorted(targets & lacking, key=repr)[:1]:
+                self._hold(pk, holds.lacks(self.model, pk, other, needed), NEEDS_HELD)
+        return [pk for pk in ready if lacking.isdisjoint(self._links.get(pk, ()))]
+
+    def _attempt(self, pks: Sequence[Any]) -> Exception | None:
+        """Make the links of objects equal. What changed is noted for the log."""
+        owners = {pk: self.known[pk] for pk in pks}
+        others = self.work.counterparts.known(concrete(self.field.related_model))
+        wanted = {
+            (owner, others[there])
+            for pk, owner in owners.items()
+            for there in self._links.get(pk, ())
+            if others.get(there) is not None
+        }
+        remote = self.work.remote
+        present = set(remote.links(self.field, owners.values()))
         added, removed = wanted - present, present - wanted
-        if needs_link_signals(model, through(field)):
-            _relate(remote, model, field, added, removed)
-        else:
-            _write(remote, field, added, removed)
+        if not added and not removed:
+            return None
+        by_signals = needs_link_signals(self.model, through(self.field))
+        try:
+            with transaction.atomic(using=remote.side.alias):
+                write = _relate if by_signals else _write
+                write(remote, self.model, self.field, added, removed)
+        except Exception as error:
+            # A receiver of the project may raise anything; the rest has no such excuse.
+            if is_transient(error) or not (by_signals or isinstance(error, REFUSALS)):
+                raise
+            return error
         touched = {owner for owner, _ in added | removed}
-        changed += len(touched)
-        journal.log(
-            model,
-            M2M_CHANGE,
-            [(owners[pk], changes[pk]) for pk in owners if owners[pk] in touched],
-            field=name,
+        self._touched += [pk for pk, owner in owners.items() if owner in touched]
+        return None
+
+    def _refuse(self, pk: Any, error: Exception) -> None:
+        cause = " ".join(str(error).split())
+        refused = ReplayError(
+            f"{self.work.remote.side.alias!r} refused the links of {self.model._meta.label} {pk} "
+            f"in {self.name}: {type(error).__name__}: {cause}.",
+            ADVICE,
         )
-    return changed
+        try:
+            self._hold(pk, refused, REFUSED)
+        except ReplayError:
+            raise refused from error
+
+    def _hold(self, pk: Any, error: ReplayError, reason: str) -> None:
+        self.work.holds.add(
+            self.model,
+            pk,
+            error,
+            field=self.name,
+            reason=reason,
+        )
 
 
 def _write(
-    remote: DatabaseEnd, field: ManyToManyField[Any, Any], added: set[Link], removed: set[Link]
+    remote: DatabaseEnd,
+    model: type[Model],
+    field: ManyToManyField[Any, Any],
+    added: set[Link],
+    removed: set[Link],
 ) -> None:
+    """Add and remove the rows of the automatic table."""
     near, far = ends(field)
     by_owner: dict[Any, set[Any]] = {}
     for owner, there in removed:

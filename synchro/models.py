@@ -23,6 +23,7 @@ __all__ = [
     "M2M_CHANGE",
     "Batch",
     "ChangeLog",
+    "HeldChange",
     "Node",
     "Peer",
     "Reference",
@@ -30,6 +31,20 @@ __all__ = [
 ]
 
 M2M_CHANGE: Final = 4
+
+REFUSED: Final = "refused"
+NEEDS_HELD: Final = "needs-held"
+UNREADABLE: Final = "unreadable"
+REMOTE_NEWER: Final = "remote-newer"
+VANISHED: Final = "vanished"
+
+REASONS: Final = (
+    (REFUSED, _("refused")),
+    (NEEDS_HELD, _("needs something that is held")),
+    (UNREADABLE, _("cannot be read")),
+    (REMOTE_NEWER, _("changed later on the other side")),
+    (VANISHED, _("gone without a deletion in the log")),
+)
 
 ACTIONS: Final = (
     (ADDITION, _("Add")),
@@ -120,6 +135,8 @@ class Peer(models.Model):
     received_token = models.CharField(max_length=32, blank=True, default="")
     """The token of that batch."""
     received_at = models.DateTimeField(null=True, blank=True)
+    reset_batch = models.BigIntegerField(default=0)
+    """Changes that were held in batches up to here have been forgotten by a reset."""
 
     class Meta:
         verbose_name = _("peer")
@@ -214,3 +231,49 @@ class ChangeLog(models.Model):
             return apps.get_model(self.label)
         except (LookupError, ValueError):
             return None
+
+
+class HeldChange(models.Model):
+    """A change that a run did not apply, and why.
+
+    It is kept where it was to be applied, in the transaction of the run, so that what REMOTE has
+    and what it lacks are always told together. For a REMOTE without synchro's tables it is kept
+    on LOCAL.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.CharField(max_length=64)
+    """Whose change it is: a uid; on LOCAL, ``alias:NAME`` of the REMOTE that lacks it."""
+    label = models.CharField(max_length=200)
+    object_id = KeyField(max_length=400)
+    """The key on the node whose change it is."""
+    field = models.CharField(max_length=200, blank=True, default="")
+    """The many-to-many field of a change of links."""
+    action = models.PositiveSmallIntegerField(choices=ACTIONS)
+    recreated = models.BooleanField(default=False)
+    """Whether the object was deleted and made again under the same key."""
+    key = models.TextField(null=True, blank=True)
+    """The natural key as JSON."""
+    made = models.DateTimeField()
+    """When the change was made, on whichever node."""
+    origin = models.CharField(max_length=64, blank=True, default="")
+    """The node where the change was made; empty if it is ``node``."""
+    batch = models.BigIntegerField()
+    """The newest batch of ``node`` when the change was first held."""
+    waiting = models.BooleanField(default=True)
+    """Whether later runs try again; not for the loser of a conflict."""
+    reason = models.CharField(max_length=20, choices=REASONS)
+    detail = models.TextField()
+    attempts = models.PositiveIntegerField(default=1)
+    since = models.DateTimeField(default=timezone.now)
+    """When it was first held."""
+    tried = models.DateTimeField(default=timezone.now)
+    """When a run tried it the last time."""
+
+    class Meta:
+        verbose_name = _("held change")
+        verbose_name_plural = _("held changes")
+        indexes = [models.Index(fields=["node", "label"], name="synchro_held_node")]
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()}: {self.label} {self.object_id}"

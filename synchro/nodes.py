@@ -12,12 +12,12 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models.signals import post_migrate
 
 from synchro.exceptions import NodeError
-from synchro.models import Batch, ChangeLog, Node, Peer, Reference
+from synchro.models import Batch, ChangeLog, HeldChange, Node, Peer, Reference
 
 SELF: Final = 1
 """The primary key of the Node row in force."""
 
-_TABLES: Final = (Batch, ChangeLog, Node, Peer, Reference)
+_TABLES: Final = (Batch, ChangeLog, HeldChange, Node, Peer, Reference)
 _RECHECK_SECONDS: Final = 60.0
 
 # alias -> (whether the tables are there, when that was looked up). "Yes" stays true until a

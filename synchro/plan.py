@@ -80,12 +80,13 @@ Collapse = dict[str, dict[str, Collapsed]]
 """label -> object_id -> what happened to the object."""
 
 
-def collapse(rows: Iterable[LogRow]) -> Collapse:
+def collapse(rows: Iterable[LogRow], onto: Collapse | None = None) -> Collapse:
     """One entry an object, whatever the number of its log rows.
 
-    The rows must be in the order in which one node knows them: by batch, then by id.
+    The rows must be in the order in which one node knows them: by batch, then by id. They are
+    added to the entries in ``onto``, which are older.
     """
-    found: Collapse = {}
+    found: Collapse = {} if onto is None else onto
     for row in rows:
         objects = found.setdefault(row.label, {})
         collapsed = objects.get(row.object_id)
@@ -144,6 +145,8 @@ class Skipped:
     reason: str
     """``remote-newer`` or ``vanished``."""
     detail: str
+    field: str = ""
+    """The many-to-many field of a change of links."""
 
     def __str__(self) -> str:
         return f"{self.label} {self.pk}: {self.detail}"

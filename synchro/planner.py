@@ -19,7 +19,7 @@ from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.conflicts import RemoteChange
 from synchro.counterparts import Counterparts
-from synchro.exceptions import NaturalKeyError, PlanError
+from synchro.exceptions import NaturalKeyError, PlanError, SynchroError
 from synchro.graph import (
     automatic_links,
     concrete,
@@ -36,11 +36,13 @@ from synchro.graph import (
     skipped_fields,
     target,
 )
+from synchro.holds import Holds
 from synchro.keys import (
     load_key,
     load_object_id,
     natural_lookup,
 )
+from synchro.models import NEEDS_HELD, REMOTE_NEWER, UNREADABLE, VANISHED
 from synchro.plan import Change, Collapse, Collapsed, Deletion, LinkChange, Plan, Skipped
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
@@ -54,12 +56,14 @@ class Planner:
         remote: DatabaseEnd,
         counterparts: Counterparts,
         rivals: Rivals,
+        holds: Holds,
         now: datetime,
     ) -> None:
         self.source = source
         self.remote = remote
         self.counterparts = counterparts
         self.rivals = rivals
+        self.holds = holds
         self.now = now
         self.plan = Plan()
         self._checked: set[type[Model]] = set()
@@ -68,12 +72,9 @@ class Planner:
         self._waiting: list[tuple[type[Model], list[Change]]] = []
 
     def make(self, collapsed: Collapse) -> Plan:
-        """The plan for the collapsed log. Raises PlanError or NaturalKeyError."""
-        read = {self._model(label): objects for label, objects in collapsed.items()}
-        by_model = {
-            model: {self._pk(model, text): change for text, change in objects.items()}
-            for model, objects in read.items()
-        }
+        """The plan for the collapsed log. What cannot be planned is held, or raises PlanError
+        or NaturalKeyError where that was not asked for."""
+        by_model = self._read(collapsed)
         # Children in other tables first: their natural key may tell the counterpart of the root.
         models = sorted(by_model, key=depth, reverse=True)
         for model in models:
@@ -88,6 +89,30 @@ class Planner:
         self._give_claimed_rows_to_their_new_owners()
         self._arrange()
         return self.plan
+
+    def _read(self, collapsed: Collapse) -> dict[type[Model], dict[Any, Collapsed]]:
+        """The log by models and primary keys instead of labels and texts."""
+        by_model: dict[type[Model], dict[Any, Collapsed]] = {}
+        for label, objects in collapsed.items():
+            try:
+                model = self._model(label)
+            except PlanError as error:
+                for text in objects:
+                    self.holds.add_unread(label, text, error)
+                continue
+            read = by_model[model] = {}
+            for text, change in objects.items():
+                try:
+                    read[self._pk(model, text)] = change
+                except PlanError as error:
+                    self.holds.add_unread(label, text, error)
+        return by_model
+
+    def _hold(self, model: type[Model], pk: Any, error: SynchroError, **how: Any) -> None:
+        """Hold an object, and take its parts in all tables out of the plan."""
+        self.holds.add(model, pk, error, **how)
+        for other in family(model):
+            self.plan.writes.get(other, {}).pop(pk, None)
 
     def _model(self, label: str) -> type[Model]:
         try:
@@ -126,11 +151,13 @@ class Planner:
         lookup = natural_lookup(model)
         if lookup is not None:
             # What was also added in this window REMOTE cannot know, except by reference.
-            self.counterparts.tombstones[model] = {
-                pk: lookup.clean(load_key(change.key))
-                for pk, change in objects.items()
-                if change.deleted and change.key is not None and not change.added
-            }
+            keys = self.counterparts.tombstones[model] = {}
+            for pk, change in objects.items():
+                if change.deleted and change.key is not None and not change.added:
+                    try:
+                        keys[pk] = lookup.clean(load_key(change.key))
+                    except NaturalKeyError as error:
+                        self._hold(model, pk, error, reason=UNREADABLE)
 
     def _plan_deletions(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
         gone = {pk: change for pk, change in objects.items() if change.deleted}
@@ -145,7 +172,11 @@ class Planner:
             self._forget_vanished_counterparts(model, pks)
             self.counterparts.resolve(model, pks)
             known = self.counterparts.known(model)
-            found = {pk: known[pk] for pk in chunk if known[pk] is not None}
+            found = {
+                pk: known[pk]
+                for pk in chunk
+                if known[pk] is not None and self.holds.get(model, pk) is None
+            }
             times = {pk: gone[pk].made or self.now for pk in found}
             # Any part of the object that was changed later keeps all of it.
             lost = self.rivals.newer(model, "", times, found, labels=family(model))
@@ -276,7 +307,7 @@ class Planner:
         planned = self.plan.writes.setdefault(model, {})
         fresh: list[Change] = []
         for change in changes:
-            if change.pk in lost:
+            if change.pk in lost or self.holds.get(model, change.pk) is not None:
                 continue
             if change.pk not in planned:
                 fresh.append(change)
@@ -324,7 +355,7 @@ class Planner:
         generic = [field for field in generic_foreign_keys(model) if field.name not in skip]
         if not fields and not generic:
             return
-        by_pk = {change.pk: change for change in changes}
+        by_pk = {c.pk: c for c in changes if self.holds.get(model, c.pk) is None}
         links = {link: parent for parent, link in parents(model).items()}
         for chunk in batched(by_pk, conf.batch_size):
             names = [field.attname for field in fields]
@@ -340,11 +371,12 @@ class Planner:
                     self._need(model, field, [(row[0], row[index]) for row in rows])
             for index, _ in enumerate(generic):
                 at = 1 + len(fields) + 2 * index
-                self._need_generic(model, [(row[at], row[at + 1]) for row in rows])
+                self._need_generic(model, [(row[0], row[at], row[at + 1]) for row in rows])
 
     def _write_parents(self, parent: type[Model], children: dict[Any, Change]) -> None:
         """A changed child may have changed its row in the parent's table as well."""
-        self._check(parent)
+        if not self._may_have(parent, [(parent, pk) for pk in children]):
+            return
         self.counterparts.resolve(parent, children)
         self._write(
             parent,
@@ -366,6 +398,8 @@ class Planner:
         """Rows (key, value of the foreign key) need the field's targets on REMOTE."""
         needed = {value: pk for pk, value in pairs if value is not None}
         other = target(field)
+        if not self._may_have(other, [(model, pk) for pk, value in pairs if value is not None]):
+            return
         if not points_at_key(field):
             keys = self.source.by_field(other, field.target_field.attname, needed)
             missing = self._bring(other, keys.values()) | {
@@ -374,24 +408,38 @@ class Planner:
         else:
             missing = self._bring(other, needed)
         if missing and has_constraint(field):
-            value = next(iter(missing))
-            owner = needed.get(value)
-            raise PlanError(
-                f"{model._meta.label} {owner}: {field.name} points at {other._meta.label} "
-                f"{value}, which does not exist on {self.source.side.alias!r}. Mend the row there."
-            )
+            for pk, value in pairs:
+                if value in missing:
+                    error = PlanError(
+                        f"{model._meta.label} {pk}: {field.name} points at {other._meta.label} "
+                        f"{value}, which does not exist on {self.source.side.alias!r}. Mend the "
+                        "row there."
+                    )
+                    self._hold(model, pk, error)
 
-    def _need_generic(self, model: type[Model], pairs: list[tuple[Any, Any]]) -> None:
-        by_type: dict[Any, set[str]] = {}
-        for type_id, text in pairs:
+    def _may_have(self, model: type[Model], owners: Iterable[tuple[type[Model], Any]]) -> bool:
+        """Whether REMOTE may have rows of the model. If not, what needs them (model, key) is
+        held."""
+        try:
+            self._check(model)
+        except PlanError as error:
+            for owner, pk in owners:
+                self._hold(owner, pk, error)
+            return False
+        return True
+
+    def _need_generic(self, model: type[Model], links: list[tuple[Any, Any, Any]]) -> None:
+        """Rows (key, content type, object id) need what their generic foreign key points at."""
+        by_type: dict[Any, list[tuple[Any, str]]] = {}
+        for pk, type_id, text in links:
             if type_id is not None and text is not None:
-                by_type.setdefault(type_id, set()).add(text)
-        for type_id, texts in by_type.items():
+                by_type.setdefault(type_id, []).append((pk, text))
+        for type_id, pairs in by_type.items():
             other = self._generic_target(type_id)
-            if other is None:
+            if other is None or not self._may_have(other, [(model, pk) for pk, _ in pairs]):
                 continue
             pks = []
-            for text in texts:
+            for text in {text for _, text in pairs}:
                 try:
                     pks.append(load_object_id(other, str(text)))
                 except NaturalKeyError:
@@ -407,7 +455,6 @@ class Planner:
 
     def _bring(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         """Make sure that objects will be on REMOTE. Returns those that LOCAL lacks as well."""
-        self._check(model)
         pks = list(pks)
         self.counterparts.resolve(model, pks)
         known = self.counterparts.known(model)
@@ -454,49 +501,77 @@ class Planner:
         objects: dict[Any, Collapsed],
     ) -> None:
         other = concrete(field.related_model)
+        try:
+            self._check(other)
+        except PlanError as error:
+            for pk in wanted:
+                self.holds.add(model, pk, error, field=field.name)
+            return
         planned = self.plan.links.setdefault((model, field.name), {})
         for chunk in batched(wanted, conf.batch_size):
             present = self.source.existing(model, chunk)
             for pk in chunk:
                 if pk not in present and not objects[pk].written:
-                    self._skip_as_vanished(model, pk, "link")
+                    self._skip_as_vanished(model, pk, "link", field.name)
             pks = [pk for pk in chunk if pk in present]
             self.counterparts.resolve(model, pks)
+            pks = [pk for pk in pks if self._may_link(model, field.name, wanted[pk])]
             found = self._remote_keys(model, pks)
             times = {pk: wanted[pk].made for pk in found if wanted[pk].logged}
             lost = self.rivals.newer(model, field.name, times, found)
             for pk, remote in lost.items():
-                self._skip_as_older(model, pk, "link", wanted[pk].made, remote)
+                self._skip_as_older(model, pk, "link", wanted[pk].made, remote, field.name)
             pks = [pk for pk in pks if pk not in lost]
             planned.update((pk, wanted[pk]) for pk in pks)
             self._bring(model, pks)
             self._bring(other, {there for _, there in self.source.links(field, pks)})
             self._bring_all_along()
 
+    def _may_link(self, model: type[Model], name: str, change: LinkChange) -> bool:
+        """Whether the links of an object can be replayed: neither they are held, nor an object
+        that REMOTE lacks or that is made anew."""
+        pk = change.pk
+        if self.holds.get(model, pk, name) is not None:
+            return False
+        there = change.logged and self.counterparts.get(model, pk) is not None
+        if there or self.holds.get(model, pk) is None:
+            return True
+        error = self.holds.lacks(model, pk, model, pk)
+        self.holds.add(model, pk, error, field=name, reason=NEEDS_HELD)
+        return False
+
     # -- what is left out
 
     def _skip_as_older(
-        self, model: type[Model], pk: Any, action: str, made: datetime, remote: RemoteChange
+        self,
+        model: type[Model],
+        pk: Any,
+        action: str,
+        made: datetime,
+        remote: RemoteChange,
+        field: str = "",
     ) -> None:
         self.plan.skipped.append(
             Skipped(
                 label=model._meta.label_lower,
                 pk=pk,
                 action=action,
-                reason="remote-newer",
+                reason=REMOTE_NEWER,
                 detail=f"changed later on {self.remote.side.alias!r} "
                 f"({remote.made:%Y-%m-%d %H:%M:%S}) than here ({made:%Y-%m-%d %H:%M:%S})",
+                field=field,
             )
         )
 
-    def _skip_as_vanished(self, model: type[Model], pk: Any, action: str) -> None:
+    def _skip_as_vanished(self, model: type[Model], pk: Any, action: str, field: str = "") -> None:
         self.plan.skipped.append(
             Skipped(
                 label=model._meta.label_lower,
                 pk=pk,
                 action=action,
-                reason="vanished",
+                reason=VANISHED,
                 detail="the row is gone, and no deletion was logged",
+                field=field,
             )
         )
 

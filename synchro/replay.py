@@ -7,23 +7,30 @@ deletions in reverse. Values are read from LOCAL chunk by chunk as they are need
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from django.db.models import Field
+from django.db import transaction
+from django.db.models import Field, Model
 
 from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.deletions import Deleter, detach
+from synchro.exceptions import ReplayError
+from synchro.halving import settle
+from synchro.holds import ADVICE, Holds
 from synchro.journal import Journal
-from synchro.links import replay_links
+from synchro.links import LinkWriter
+from synchro.models import NEEDS_HELD
 from synchro.plan import Plan
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.sql import TableWriter, key_values
+from synchro.transient import is_transient
 from synchro.translate import Awaited, as_generic_id
-from synchro.writing import ModelWriter, Work
+from synchro.work import REFUSALS, Work
+from synchro.writing import ModelWriter
 
 Progress = Callable[[str, int, int], None]
 """Called with a model's label, how many of its objects are done, and how many there are."""
@@ -35,35 +42,45 @@ def replay(
     remote: DatabaseEnd,
     counterparts: Counterparts,
     journal: Journal,
+    holds: Holds,
     progress: Progress,
+    *,
+    careful: bool = False,
 ) -> Counter[tuple[str, str]]:
     """Write the plan to REMOTE. Returns (model label, action) -> objects.
 
-    Raises ReplayError naming the object that was refused.
+    ``careful``: check foreign keys set by set, since the COMMIT refused some. What is refused is
+    held, or raises ReplayError naming the object where that was not asked for. Raises Spoiled if
+    the plan has to be made again without what is held now.
     """
     work = Work(
         source=source,
         remote=remote,
         counterparts=counterparts,
         journal=journal,
+        holds=holds,
         writes=plan.writes,
+        careful=careful,
     )
     for model, changes in plan.writes.items():
         known = counterparts.known(model)
         again = [known.get(change.pk) for change in changes.values() if change.recreated]
-        detach(remote, model, [key for key in again if key is not None], counterparts)
+        again = [key for key in again if key is not None]
+        for key in again:
+            holds.touch(model, key)
+        detach(remote, model, again, counterparts)
     for model, changes in plan.writes.items():
         doomed = set(plan.deletions.get(model, ()))
         _write(ModelWriter(work, model, changes, doomed), len(changes), progress)
     _fill_in(work)
     for (model, name), links in plan.links.items():
-        changed = replay_links(source, remote, counterparts, journal, model, name, links)
-        work.count(model, "link", changed)
-    deleter = Deleter(source, remote, counterparts, journal, plan)
+        work.count(model, "link", LinkWriter(work, model, name, links).replay())
+    deleter = Deleter(source, remote, counterparts, journal, plan, holds, careful=careful)
     for model in plan.deletions:
         work.count(model, "delete", deleter.delete(model))
     for model, number in deleter.taken_along.items():
         work.count(model, "delete", number)
+    holds.end_pass()
     return work.counts
 
 
@@ -75,7 +92,7 @@ def _write(writer: ModelWriter, total: int, progress: Progress) -> None:
     while levels:
         postponed: list[Any] = []
         for level in levels:
-            for chunk in batched(level, conf.batch_size):
+            for chunk in _chunks(writer.model, level, writer.work.holds):
                 late = writer.write(chunk, force=force)
                 postponed += late
                 done += len(chunk) - len(late)
@@ -86,26 +103,70 @@ def _write(writer: ModelWriter, total: int, progress: Progress) -> None:
     writer.close()
 
 
+def _chunks(model: type[Model], pks: list[Any], holds: Holds) -> Iterator[list[Any]]:
+    """Rows in portions; those that failed before come by themselves, at the end."""
+    again = [pk for pk in pks if holds.was_held(model, pk)]
+    if again:
+        failed = set(again)
+        pks = [pk for pk in pks if pk not in failed]
+    yield from batched(pks, conf.batch_size)
+    yield from batched(again, conf.batch_size)
+
+
 def _fill_in(work: Work) -> None:
     """The second pass: columns whose targets were not there in the first one."""
     for (model, field), rows in work.fix_ups.items():
-        writer = TableWriter(work.remote.connection, model, [*model._meta.pk_fields, field])
-        writer.prepare_update()
-        for chunk in batched(rows.items(), conf.batch_size):
-            writer.update(
-                [
-                    (
-                        *key_values(model, work.counterparts.get(model, pk)),
-                        _awaited(work, field, awaited),
-                    )
-                    for pk, awaited in chunk
-                ]
-            )
-        writer.close()
+        filler = _Filler(work, model, field, rows)
+        for chunk in batched(rows, conf.batch_size):
+            settle(chunk, filler.attempt(chunk), filler.attempt, filler.refuse)
+        filler.writer.close()
 
 
-def _awaited(work: Work, field: Field[Any, Any], awaited: Awaited) -> Any:
-    remote_pk = work.counterparts.get(awaited.model, awaited.pk)
-    if field.remote_field is not None:
-        return remote_pk
-    return as_generic_id(field, awaited.model, remote_pk)
+class _Filler:
+    """Fills in one column of rows that were written without it."""
+
+    def __init__(
+        self,
+        work: Work,
+        model: type[Model],
+        field: Field[Any, Any],
+        rows: Mapping[Any, Awaited],
+    ) -> None:
+        self.work = work
+        self.model = model
+        self.field = field
+        self.rows = rows
+        self.writer = TableWriter(work.remote.connection, model, [*model._meta.pk_fields, field])
+        self.writer.prepare_update()
+
+    def attempt(self, pks: Sequence[Any]) -> Exception | None:
+        values = []
+        for pk in pks:
+            awaited = self.rows[pk]
+            there = self.work.counterparts.get(awaited.model, awaited.pk)
+            if there is None and self.work.holds.get(awaited.model, awaited.pk) is not None:
+                error = self.work.holds.lacks(self.model, pk, awaited.model, awaited.pk)
+                self.work.hold(self.model, pk, error, reason=NEEDS_HELD, half_done=True)
+                continue
+            if self.field.remote_field is None and there is not None:
+                there = as_generic_id(self.field, awaited.model, there)
+            key = self.work.counterparts.get(self.model, pk)
+            values.append((*key_values(self.model, key), there))
+        try:
+            with transaction.atomic(using=self.work.remote.side.alias):
+                self.writer.update(values)
+        except REFUSALS as error:
+            if is_transient(error):
+                raise
+            return error
+        return None
+
+    def refuse(self, pk: Any, error: Exception) -> None:
+        alias = self.work.remote.side.alias
+        cause = " ".join(str(error).split())
+        refused = ReplayError(
+            f"{alias!r} refused {self.field.name} of {self.model._meta.label} {pk}: "
+            f"{type(error).__name__}: {cause}.",
+            ADVICE,
+        )
+        self.work.hold(self.model, pk, refused, half_done=True)

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from synchro import log
 from synchro.conf import conf
 from synchro.exceptions import NodeError
-from synchro.models import M2M_CHANGE, ChangeLog, Peer
+from synchro.models import M2M_CHANGE, ChangeLog, HeldChange, Peer
 from synchro.nodes import require_tables
 
 _ROWS_PER_STATEMENT: Final = 500
@@ -25,6 +25,8 @@ class Purge:
     removed: int
     kept_pending: int
     """Old rows that a remote has not applied yet."""
+    settled: int = 0
+    """Changes that were not applied here, and were not tried again: losers of conflicts."""
 
 
 def purge(older_than: datetime, *, dry_run: bool = False) -> Purge:
@@ -41,12 +43,15 @@ def purge(older_than: datetime, *, dry_run: bool = False) -> Purge:
     applied = old if delivered is None else old.filter(batch__lte=delivered)
     removable = applied.filter(_has_newer(local))
     pending = 0 if delivered is None else old.exclude(batch__lte=delivered).count()
+    settled = HeldChange.objects.using(local).filter(
+        waiting=False, tried__lt=log.stored(older_than)
+    )
     if dry_run:
-        return Purge(removed=removable.count(), kept_pending=pending)
+        return Purge(removed=removable.count(), kept_pending=pending, settled=settled.count())
     removed = 0
     for ids in _chunks(removable):
         removed += ChangeLog.objects.using(local).filter(pk__in=ids)._raw_delete(local)
-    return Purge(removed=removed, kept_pending=pending)
+    return Purge(removed=removed, kept_pending=pending, settled=settled.delete()[0])
 
 
 def _delivered(local: str) -> int | None:

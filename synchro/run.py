@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final, NamedTuple
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +16,8 @@ from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.exceptions import NodeError, ReplayError
+from synchro.held import Held, HeldChanges, move_held
+from synchro.holds import Holds, Spoiled
 from synchro.journal import Journal
 from synchro.models import Batch, Peer, Reference, checkpoint_value
 from synchro.nodes import Side, missing_tables, peer
@@ -25,8 +28,12 @@ from synchro.remotes.database import DatabaseEnd, DatabaseSource
 from synchro.replay import Progress, replay
 from synchro.rivals import Rivals
 from synchro.suspend import DisableSynchroLog
+from synchro.transient import is_transient
 
 _PERFORMED = _("Synchronization performed successfully.")
+_PASSES: Final = 50
+"""How often a run may start anew without the changes that it found it cannot apply."""
+
 _NO_CHANGES = _("No changes since last synchronization.")
 
 
@@ -39,7 +46,9 @@ class SyncResult:
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     """(model label, action) -> objects; actions are create, update, link and delete."""
     skipped: list[Skipped] = field(default_factory=list)
-    """Changes that were not applied, and why."""
+    """Changes that were not applied and are not tried again, and why."""
+    held: list[Held] = field(default_factory=list)
+    """Changes that could not be applied, and why. Every later run tries them again."""
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
     """What a person should know about this pair of databases."""
@@ -73,21 +82,44 @@ class SyncResult:
         }
 
 
+class _Outcome(NamedTuple):
+    """What one pass over the changes did, once it is committed."""
+
+    plan: Plan
+    counts: dict[tuple[str, str], int]
+    held: list[Held]
+
+    @property
+    def is_empty(self) -> bool:
+        plan = self.plan
+        return plan.is_empty() and not (self.counts or plan.skipped or self.held)
+
+
 class Run:
     """One run from LOCAL to one REMOTE."""
 
-    def __init__(self, local: Side, remote: Side, sealed: log.Sealed, progress: Progress) -> None:
+    def __init__(
+        self,
+        local: Side,
+        remote: Side,
+        sealed: log.Sealed,
+        progress: Progress,
+        *,
+        continue_on_failure: bool = False,
+    ) -> None:
+        self.continue_on_failure = continue_on_failure
         self.sealed = sealed
         self.progress = progress
         self.now = log.aware(timezone.now())
         self.local = local
         self.remote = remote
-        self.references = References(local, remote)
+        self.references = References(local, remote)  # of the last pass
         self.is_default = remote.alias == conf.remote
         self.peer = peer(local.alias, remote.uid)
         self.checkpoint: Checkpoint | None = checkpoint_value().read() if self.is_default else None
         self.newest_date: datetime | None = None
         self.after = self._start()
+        self.held = HeldChanges(local, remote, reset_batch=self.peer.reset_batch)
 
     def _start(self) -> int:
         """The batch after which this run takes over. Raises NodeError if REMOTE is not who it
@@ -126,6 +158,7 @@ class Run:
         with transaction.atomic(using=self.local.alias):
             references = Reference.objects.using(self.local.alias).filter(node=old.node)
             references.update(node=self.remote.uid)
+            move_held(old.node, self.local, self.remote)
             old.node = self.remote.uid
             old.save(using=self.local.alias)
         self.peer = old
@@ -144,25 +177,26 @@ class Run:
     def go(self) -> SyncResult:
         assigned = self.checkpoint is not None and self.checkpoint.assigned
         since = self.checkpoint.date if self.checkpoint is not None and assigned else None
-        if self.sealed.number <= self.after and since is None:
+        if self.sealed.number <= self.after and since is None and not self.held:
             self._catch_up()
             return SyncResult(changed=False, warnings=self._warnings())
         rows = log.pending(
             self.local.alias, after=self.after, upto=self.sealed.number, since=since
         )
-        changes = collapse(self._watch_dates(rows))
+        changes = collapse(self.held.watch(self._watch_dates(rows)), onto=self.held.seed())
         for objects in changes.values():
             for change in objects.values():
                 change.forget_what_came_from(self.remote.uid)
                 if since is not None:
                     # The window reaches back over what REMOTE has already.
                     change.added = False
-        plan, counts = self._replay(changes)
+        outcome = self._replay(changes)
         self._move_checkpoint()
         return SyncResult(
-            changed=bool(changes) and bool(counts or plan.skipped or not plan.is_empty()),
-            counts=dict(counts),
-            skipped=plan.skipped,
+            changed=bool(changes) and not outcome.is_empty,
+            counts=dict(outcome.counts),
+            skipped=outcome.plan.skipped,
+            held=outcome.held,
             warnings=self._warnings(),
         )
 
@@ -173,28 +207,67 @@ class Run:
                 self.newest_date = row.date
             yield row
 
-    def _replay(self, changes: Collapse) -> tuple[Plan, dict[tuple[str, str], int]]:
-        source, remote = DatabaseSource(self.local), DatabaseEnd(self.remote)
-        counterparts = Counterparts(source, remote, self.references)
-        rivals = Rivals(self.local, remote, counterparts, self.peer.received_batch)
-        journal = Journal(self.local, self.remote, self.references, self.now)
+    def _replay(self, changes: Collapse) -> _Outcome:
+        """Apply the changes in one transaction on REMOTE, or raise the error that says why not."""
+        holds = Holds(
+            # What was held before must not stop what is new.
+            tolerant=self.continue_on_failure or bool(self.held),
+            before=self.held.before(),
+        )
+        careful = False
         try:
-            with (
-                DisableSynchroLog(),
-                source.snapshot(),
-                transaction.atomic(using=self.remote.alias),
-            ):
-                plan = Planner(source, remote, counterparts, rivals, self.now).make(changes)
-                counts = replay(plan, source, remote, counterparts, journal, self.progress)
-                journal.finish(counterparts, self.sealed)
+            for _pass in range(_PASSES):
+                try:
+                    return self._pass(changes, holds, careful=careful)
+                except Spoiled:
+                    continue
+                except IntegrityError as error:
+                    if careful or is_transient(error):
+                        raise
+                    # Most likely the COMMIT's: look for the row that is to blame.
+                    careful = True
         except DatabaseError as error:
             self._explain_missing_tables(changes, error)
             raise ReplayError(
                 f"The run to {self.remote.alias!r} failed: {type(error).__name__}: "
-                f"{' '.join(str(error).split())}. Nothing was changed there; the next run tries "
-                "again."
+                f"{' '.join(str(error).split())}.",
+                "Nothing was changed there; the next run tries again.",
             ) from error
-        return plan, dict(counts)
+        raise ReplayError(
+            f"The run to {self.remote.alias!r} was given up after {_PASSES} passes, each of which "
+            "found more changes that depend on ones that cannot be applied.",
+            "Nothing was changed there. Mend what synchro_status shows, then run again.",
+        )
+
+    def _pass(self, changes: Collapse, holds: Holds, *, careful: bool) -> _Outcome:
+        source, remote = DatabaseSource(self.local), DatabaseEnd(self.remote)
+        references = self.references = References(self.local, self.remote)
+        counterparts = Counterparts(source, remote, references, holds)
+        rivals = Rivals(self.local, remote, counterparts, self.peer.received_batch)
+        journal = Journal(self.local, self.remote, references, self.now)
+        with DisableSynchroLog(), transaction.atomic(using=self.remote.alias):
+            with source.snapshot():
+                plan = Planner(source, remote, counterparts, rivals, holds, self.now).make(changes)
+                counts = replay(
+                    plan,
+                    source,
+                    remote,
+                    counterparts,
+                    journal,
+                    holds,
+                    self.progress,
+                    careful=careful,
+                )
+                journal.finish(counterparts, self.sealed)
+            held = self.held.store(
+                holds,
+                plan.skipped,
+                changes,
+                batch=self.sealed.number,
+                now=self.now,
+                accept_new=self.continue_on_failure,
+            )
+        return _Outcome(plan, dict(counts), held)
 
     def _explain_missing_tables(self, changes: Collapse, error: DatabaseError) -> None:
         """Raise NodeError if REMOTE lacks tables or columns of the models that were changed."""
@@ -210,6 +283,7 @@ class Run:
         alias = self.local.alias
         with transaction.atomic(using=alias):
             self.references.finish()
+            self.held.finish()
             self._save_peer()
             if self.is_default:
                 assert self.checkpoint is not None

@@ -36,6 +36,7 @@ class ObjectSaver:
         self.model = model
         self.fields = fields
         self.skipped = skipped
+        self._last: list[tuple[type[Model], Any, Row]] = []
         self._back: dict[type[Model], dict[tuple[str, ...], list[tuple[Any, Row]]]] = {}
 
     def kept_values(self, remote_pks: Iterable[Any]) -> dict[Any, Row]:
@@ -52,9 +53,10 @@ class ObjectSaver:
     def save(self, remote_pk: Any, values: Row, *, created: bool) -> Any:
         """Save one object; the key is None for one that gets an automatic key. Returns the key.
 
-        Raises NotSaved, and whatever receivers and the model's ``save()`` raise. Once all are
-        saved, ``put_back`` restores what saving rewrote by itself.
+        Raises NotSaved, and whatever receivers and the model's ``save()`` raise. ``keep`` says
+        that it stays saved; once all are, ``put_back`` restores what saving rewrote by itself.
         """
+        self._last = []
         alias = self.remote.side.alias
         above = self._above(self.model, remote_pk, values)
         instance = self._instance(remote_pk, values, above, created=created)
@@ -76,9 +78,15 @@ class ObjectSaver:
                 if field.attname in stored and self._lost(field, instance, stored[field.attname])
             }
             if back:
-                rows = self._back.setdefault(model, {}).setdefault(tuple(sorted(back)), [])
-                rows.append((key, back))
+                self._last.append((model, key, back))
         return instance.pk
+
+    def keep(self) -> None:
+        """Note that the last object was saved for good."""
+        for model, key, back in self._last:
+            rows = self._back.setdefault(model, {}).setdefault(tuple(sorted(back)), [])
+            rows.append((key, back))
+        self._last = []
 
     def put_back(self) -> None:
         """Restore what saving rewrote by itself, in the same transaction: ``auto_now`` fields,

@@ -62,10 +62,12 @@ class Translator:
         """Of the last rows: key -> column -> what it waits for."""
         self.changed: dict[Any, list[ForeignKey[Any, Any]]] = {}
         """Of the last rows: key -> links to rows that the plan does not know."""
+        self.lacking: dict[Any, Awaited] = {}
+        """Of the last rows: key -> an object that REMOTE lacks, since it is held."""
 
     def translate(self, rows: dict[Any, Row]) -> dict[Any, Row]:
         """Change the rows (by key on LOCAL) in place; what has to wait is in ``awaited``."""
-        self.awaited, self.changed = {}, {}
+        self.awaited, self.changed, self.lacking = {}, {}, {}
         for generic, type_field, id_field in self._generic:
             self._translate_generic(generic, type_field, id_field, rows)
         for field in self._links:
@@ -87,6 +89,8 @@ class Translator:
                 row[name] = found
             elif value in coming:
                 self.awaited.setdefault(pk, {})[field] = Awaited(other, value)
+            elif self._is_held(other, value):
+                self.lacking[pk] = Awaited(other, value)
             elif has_constraint(field):
                 # It was changed after the plan was made: the next run has it in its log.
                 self.changed.setdefault(pk, []).append(field)
@@ -122,6 +126,11 @@ class Translator:
                     rows[pk][id_field.attname] = as_generic_id(id_field, other, known[key])
                 elif key in coming:
                     self.awaited.setdefault(pk, {})[id_field] = Awaited(other, key)
+                elif self._is_held(other, key):
+                    self.lacking[pk] = Awaited(other, key)
+
+    def _is_held(self, model: type[Model], pk: Any) -> bool:
+        return self.counterparts.holds.get(model, pk) is not None
 
     def model_of(self, type_id: Any) -> type[Model] | None:
         """The model of a content type of LOCAL, None if it is not installed."""

@@ -36,6 +36,7 @@ from django.db.models import (
 from synchro.chunks import batched
 from synchro.exceptions import ReplayError
 from synchro.graph import columns, skipped_fields
+from synchro.holds import Holds
 from synchro.remotes.database import DatabaseEnd
 
 _VALUES_PER_QUERY = 150
@@ -90,9 +91,10 @@ def _names_in(constraint: UniqueConstraint) -> set[str]:
 class Releaser:
     """Makes rows of one model on REMOTE give up unique values that others are to get."""
 
-    def __init__(self, remote: DatabaseEnd, model: type[Model]) -> None:
+    def __init__(self, remote: DatabaseEnd, model: type[Model], holds: Holds) -> None:
         self.remote = remote
         self.model = model
+        self.holds = holds
         self._skip = skipped_fields(model)
 
     def release(self, rows: Sequence[tuple[Any, dict[str, Any]]], movable: set[Any]) -> bool:
@@ -112,6 +114,7 @@ class Releaser:
                         wanted[key] = pk
             for holder, held in self._holders(attributes, wanted, group.condition):
                 if holder in movable:
+                    self.holds.touch(self.model, holder)
                     self._give_up(holder, group, held, rows)
                     released = True
         return released

@@ -14,11 +14,13 @@ from django.views.decorators.csrf import csrf_protect
 
 from synchro.checkpoint import NEVER
 from synchro.conf import conf
-from synchro.core import reset_synchro, synchronize
+from synchro.core import remote_alias, reset_synchro, synchronize
 from synchro.exceptions import SynchroError
 from synchro.models import options
+from synchro.status import HeldStatus, read_status
 
-_SKIPPED_SHOWN = 20
+_SHOWN = 20
+_HELD_SHOWN = 100
 
 
 @never_cache
@@ -42,6 +44,7 @@ def synchro(request: HttpRequest) -> HttpResponse:
         "last": None if last == NEVER else last,
         "remote": _remote_name(),
         "reset_allowed": conf.allow_reset,
+        "held": _held(),
     }
     return TemplateResponse(request, "synchro.html", context)
 
@@ -51,6 +54,14 @@ def _remote_name() -> str | None:
         return conf.remote
     except ImproperlyConfigured:
         return None
+
+
+def _held() -> list[HeldStatus]:
+    """What the last runs could not apply; nothing where REMOTE cannot be asked."""
+    try:
+        return read_status(remote_alias(None)).held[:_HELD_SHOWN]
+    except (SynchroError, ImproperlyConfigured):
+        return []
 
 
 def _synchronize(request: HttpRequest) -> None:
@@ -68,10 +79,11 @@ def _synchronize(request: HttpRequest) -> None:
     messages.info(request, result.message)
     for label, text in result.by_model().items():
         messages.info(request, f"{label}: {text}")
-    for skipped in result.skipped[:_SKIPPED_SHOWN]:
-        messages.warning(request, _("Not applied: %s") % skipped)
-    if len(result.skipped) > _SKIPPED_SHOWN:
-        rest = len(result.skipped) - _SKIPPED_SHOWN
+    left_out = [*result.skipped, *result.held]
+    for change in left_out[:_SHOWN]:
+        messages.warning(request, _("Not applied: %s") % change)
+    if len(left_out) > _SHOWN:
+        rest = len(left_out) - _SHOWN
         messages.warning(request, _("Not applied: %d more") % rest)
     for warning in result.warnings:
         messages.warning(request, warning)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import DatabaseError, transaction
 from django.db.models import DateField, Field, Model, TimeField
 
-from synchro.counterparts import Counterparts
 from synchro.exceptions import PlanError, ReplayError
 from synchro.graph import (
     columns,
@@ -22,42 +18,18 @@ from synchro.graph import (
     skipped_fields,
     target,
 )
-from synchro.journal import Journal
+from synchro.halving import settle
+from synchro.holds import ADVICE
 from synchro.keys import natural_lookup
-from synchro.models import ADDITION, CHANGE
+from synchro.models import ADDITION, CHANGE, NEEDS_HELD
 from synchro.plan import Change
 from synchro.receivers import needs_save
-from synchro.remotes.base import Source
-from synchro.remotes.database import DatabaseEnd
 from synchro.saving import ObjectSaver
 from synchro.sql import TableWriter, holds_plain_json, key_values
-from synchro.translate import Awaited, Translator
+from synchro.transient import is_transient
+from synchro.translate import Translator
 from synchro.uniques import Releaser, unique_groups
-
-# What a value that a database cannot hold raises, from Django's side or the driver's.
-REFUSALS = (DatabaseError, ValueError, TypeError, OverflowError, ArithmeticError)
-
-
-@dataclass(kw_only=True)
-class Work:
-    """What the parts of one replay share."""
-
-    source: Source
-    remote: DatabaseEnd
-    counterparts: Counterparts
-    journal: Journal
-    writes: Mapping[type[Model], Mapping[Any, Change]]
-    """The plan's rows to write, by key on LOCAL."""
-    counts: Counter[tuple[str, str]] = dataclass_field(default_factory=Counter)
-    """(model label, action) -> objects."""
-    fix_ups: dict[tuple[type[Model], Field[Any, Any]], dict[Any, Awaited]] = dataclass_field(
-        default_factory=dict
-    )
-    """Columns that can only be filled in once what they point at is there, by key on LOCAL."""
-
-    def count(self, model: type[Model], action: str, number: int) -> None:
-        if number:
-            self.counts[model._meta.label_lower, action] += number
+from synchro.work import REFUSALS, Work
 
 
 class ModelWriter:
@@ -82,7 +54,7 @@ class ModelWriter:
         self.deferrable = any(
             getattr(constraint, "deferrable", None) for constraint in model._meta.constraints
         )
-        self.releaser = Releaser(work.remote, model)
+        self.releaser = Releaser(work.remote, model, work.holds)
         self.translator = Translator(work.source, work.counterparts, model, work.writes)
         skip = skipped_fields(model)
         self.fields = [
@@ -108,6 +80,8 @@ class ModelWriter:
         self.restorer = TableWriter(connection, model, [*self.key_fields, *self.insert_fields])
         self.saver = ObjectSaver(work.remote, model, self.fields, self.skipped)
         self._written: set[Any] = set()
+        self.forced: set[Any] = set()
+        """Rows of the chunk in hand that go ahead of what their foreign keys need."""
 
     def close(self) -> None:
         self.updater.close()
@@ -156,7 +130,8 @@ class ModelWriter:
 
         ``force``: take rows whose obligatory foreign keys lead to rows that are not there yet.
         """
-        rows = self._read(pks)
+        rows = self._read([pk for pk in pks if pk in self.changes])
+        self._leave_out_what_needs_held(rows)
         self._leave_out_what_changed(rows)
         late = [] if force else [pk for pk in rows if self._must_wait(pk)]
         for pk in late:
@@ -167,13 +142,12 @@ class ModelWriter:
             for pk in rows
             for field, awaited in self.translator.awaited.get(pk, {}).items()
         ]
+        self.forced = {pk for pk, field, _ in deferred if not field.null}
         for pk, field, _ in deferred:
             if field.null:
                 rows[pk][field.attname] = None
         # MariaDB checks foreign keys at once, the others when the transaction ends.
-        off = self.remote.connection.vendor == "mysql" and any(
-            not field.null for _, field, _ in deferred
-        )
+        off = self.remote.connection.vendor == "mysql" and bool(self.forced)
         if off:
             self.remote.connection.disable_constraint_checking()
         try:
@@ -185,7 +159,11 @@ class ModelWriter:
             if off:
                 self.remote.connection.enable_constraint_checking()
         for pk, field, awaited in deferred:
-            self.work.fix_ups.setdefault((self.model, field), {})[pk] = awaited
+            if pk in self._written:
+                self.work.fix_ups.setdefault((self.model, field), {})[pk] = awaited
+        for part in (new, old, again):
+            for pk in part.keys() - self._written:
+                del part[pk]
         self._record(new, {**old, **again})
         return late
 
@@ -200,10 +178,19 @@ class ModelWriter:
         }
         return self.translator.translate({pk: rows[pk] for pk in pks if pk in rows})
 
+    def _leave_out_what_needs_held(self, rows: dict[Any, dict[str, Any]]) -> None:
+        """A row whose target is held, and not on REMOTE, is held with it."""
+        for pk, needed in self.translator.lacking.items():
+            error = self.work.holds.lacks(self.model, pk, needed.model, needed.pk)
+            self.work.hold(self.model, pk, error, reason=NEEDS_HELD)
+            del rows[pk]
+
     def _leave_out_what_changed(self, rows: dict[Any, dict[str, Any]]) -> None:
         """Rows that were re-linked while the run goes on (SQLite without a write-ahead log has no
         snapshot) are left to the next run, whose log names them."""
         for pk, fields in self.translator.changed.items():
+            if pk not in rows:
+                continue
             if self.counterparts.get(self.model, pk) is not None:
                 del rows[pk]
                 continue
@@ -321,39 +308,49 @@ class ModelWriter:
         write: Callable[[dict[Any, dict[str, Any]]], None],
     ) -> None:
         """Write rows; where REMOTE refuses, free unique values and try again, then find the
-        row that is to blame by halving."""
-        error = self._attempt(rows, write)
+        rows that are to blame by halving."""
+
+        def attempt(pks: Sequence[Any]) -> Exception | None:
+            return self._attempt({pk: rows[pk] for pk in pks}, write)
+
+        pks = list(rows)
+        error = attempt(pks)
         if error is not None and isinstance(error, DatabaseError) and self._release(rows):
-            error = self._attempt(rows, write)
-        while error is not None:
-            if len(rows) == 1:
-                (pk,) = rows
-                raise self._refused(pk, error) from error
-            half = dict(list(rows.items())[: len(rows) // 2])
-            error_in_half = self._attempt(half, write)
-            if error_in_half is None:
-                rows = {pk: row for pk, row in rows.items() if pk not in half}
-                error = self._attempt(rows, write)
-            else:
-                rows, error = half, error_in_half
-        self._written.update(rows)
+            error = attempt(pks)
+        settle(pks, error, attempt, self._hold)
 
     def _attempt(
         self,
         rows: dict[Any, dict[str, Any]],
         write: Callable[[dict[Any, dict[str, Any]]], None],
     ) -> Exception | None:
+        known = self.counterparts.known(self.model)
+        before = {pk: known.get(pk) for pk in rows}
         try:
             with transaction.atomic(using=self.remote.side.alias):
                 write(rows)
-                if self.deferrable:
-                    self.remote.connection.check_constraints()
+                self._check(rows, [known[pk] for pk in rows])
         except REFUSALS as error:
+            if is_transient(error):
+                # No row is to blame, and nothing more can be said to this connection.
+                raise
             if not self.remote.connection.is_usable():
                 first = next(iter(rows))
                 raise self._refused(first, error, more=len(rows) - 1) from error
+            for pk, key in before.items():
+                if known.get(pk) != key:
+                    self.counterparts.forget(self.model, pk)
+                    self.counterparts.set(self.model, pk, key)
             return error
+        self._written.update(rows)
         return None
+
+    def _check(self, pks: Iterable[Any], remote_pks: Iterable[Any]) -> None:
+        """Ask now for errors that the database would tell at COMMIT only."""
+        if self.deferrable:
+            self.remote.connection.check_constraints()
+        elif self.work.careful and self.forced.isdisjoint(pks):
+            self.remote.check_links(self.model, remote_pks)
 
     def _release(self, rows: Mapping[Any, dict[str, Any]]) -> bool:
         if not unique_groups(self.model):
@@ -361,9 +358,21 @@ class ModelWriter:
         known = self.counterparts.known(self.model)
         movable = {known[pk] for pk in self.changes if pk not in self._written}
         movable.discard(None)
-        return self.releaser.release(
-            [(known.get(pk), row) for pk, row in rows.items()], movable | self.doomed
-        )
+        try:
+            return self.releaser.release(
+                [(known.get(pk), row) for pk, row in rows.items()], movable | self.doomed
+            )
+        except ReplayError:
+            if not self.work.holds.tolerant:
+                raise
+            # The rows that are refused for want of the value are held.
+            return False
+
+    def _hold(self, pk: Any, error: Exception) -> None:
+        try:
+            self.work.hold(self.model, pk, self._refused(pk, error))
+        except ReplayError as refused:
+            raise refused from error
 
     def _refused(self, pk: Any, error: Exception, *, more: int = 0) -> ReplayError:
         cause = " ".join(str(error).split())
@@ -374,8 +383,8 @@ class ModelWriter:
         if more:
             name += f" or one of {more} more"
         return ReplayError(
-            f"{self.remote.side.alias!r} refused {name}: {type(error).__name__}: {cause}. "
-            "Nothing was changed there; the change is tried again by the next run."
+            f"{self.remote.side.alias!r} refused {name}: {type(error).__name__}: {cause}.",
+            ADVICE,
         )
 
     def _natural_key(self, pk: Any) -> Any:
@@ -405,11 +414,14 @@ class ModelWriter:
             try:
                 with transaction.atomic(using=self.remote.side.alias):
                     saved = self.saver.save(key, values, created=pk in new)
-                    if self.deferrable:
-                        self.remote.connection.check_constraints()
+                    self._check([pk], [saved])
             except Exception as error:
-                # Whatever a receiver or save() of the project raises stops the run, by name.
-                raise self._refused(pk, error) from error
+                # Whatever a receiver or save() of the project raises, by the object's name.
+                if is_transient(error):
+                    raise
+                self._hold(pk, error)
+                continue
+            self.saver.keep()
             self.counterparts.set(self.model, pk, saved)
             self._written.add(pk)
         self.saver.put_back()

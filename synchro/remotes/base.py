@@ -14,8 +14,17 @@ from typing import Any
 
 from django.db.models import ManyToManyField, Model
 
+from synchro.exceptions import NaturalKeyError
 from synchro.keys import NaturalKey, NaturalLookup
 from synchro.nodes import Side
+
+
+class AmbiguousKey(NaturalKeyError):
+    """A model's own ``get_by_natural_key`` finds several rows."""
+
+    def __init__(self, key: NaturalKey, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
 
 
 class End(ABC):
@@ -46,7 +55,10 @@ class End(ABC):
     def by_natural_key(
         self, lookup: NaturalLookup, keys: Iterable[NaturalKey]
     ) -> dict[NaturalKey, list[Any]]:
-        """The primary keys of the rows that have natural keys, lowest first."""
+        """The primary keys of the rows that have natural keys, lowest first.
+
+        Raises AmbiguousKey where a method of the model finds several rows.
+        """
 
     @abstractmethod
     def by_field(self, model: type[Model], name: str, values: Iterable[Any]) -> dict[Any, Any]:

@@ -7,16 +7,23 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
-from django.db import connections, router, transaction
-from django.db.models import ManyToManyField, Model, Q, QuerySet, TextField
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import Exists, ManyToManyField, Model, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from synchro.chunks import batched
-from synchro.exceptions import NaturalKeyError, PlanError
-from synchro.graph import ends, key_attribute, through
+from synchro.exceptions import PlanError
+from synchro.graph import (
+    ends,
+    foreign_keys,
+    has_constraint,
+    key_attribute,
+    target,
+    through,
+)
 from synchro.keys import NaturalKey, NaturalLookup
 from synchro.nodes import Side
-from synchro.remotes.base import End, Source
+from synchro.remotes.base import AmbiguousKey, End, Source
 from synchro.sql import holds_plain_json
 
 _KEYS_PER_QUERY = 900
@@ -54,6 +61,37 @@ class DatabaseEnd(End):
             for chunk in key_chunks(pks):
                 rows = self.objects(model).filter(pk__in=chunk).order_by("pk")
                 list(rows.select_for_update().values_list(name, flat=True))
+
+    def check_constraints_now(self) -> None:
+        """Raise IntegrityError where changes so far would stop the COMMIT. On SQLite that reads
+        whole tables, and rows that were wrong before the transaction count, too."""
+        if self.connection.vendor != "mysql":
+            self.connection.check_constraints()
+
+    def check_links(self, model: type[Model], pks: Iterable[Any]) -> None:
+        """Raise IntegrityError now where foreign keys of rows would stop the COMMIT."""
+        if self.connection.vendor == "postgresql":
+            self.connection.check_constraints()
+        if self.connection.vendor != "sqlite":
+            return
+        pks = list(pks)
+        for field in foreign_keys(model):
+            if not has_constraint(field):
+                continue
+            there = self.objects(target(field)).filter(
+                **{field.target_field.attname: OuterRef(field.attname)}
+            )
+            for chunk in key_chunks(pks):
+                dangling = (
+                    self.objects(model)
+                    .filter(pk__in=chunk, **{f"{field.attname}__isnull": False})
+                    .exclude(Exists(there))
+                )
+                for value in dangling.values_list(field.attname, flat=True)[:1]:
+                    raise IntegrityError(
+                        f"{field.name} points at {target(field)._meta.label} {value}, "
+                        "which is not there"
+                    )
 
     def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         found: set[Any] = set()
@@ -130,9 +168,10 @@ class DatabaseEnd(End):
             except ObjectDoesNotExist:
                 continue
             except MultipleObjectsReturned as error:
-                raise NaturalKeyError(
+                raise AmbiguousKey(
+                    key,
                     f"{lookup.model._meta.label}: the natural key {key!r} finds several rows on "
-                    f"{self.side.alias!r} ({error}). Make it unique there."
+                    f"{self.side.alias!r} ({error}). Make it unique there.",
                 ) from error
         return found
 

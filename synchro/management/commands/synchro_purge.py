@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from synchro.durations import duration
 from synchro.exceptions import SynchroError
 from synchro.retention import purge
-
-_UNITS = {"d": "days", "h": "hours", "w": "weeks"}
-
-
-def duration(text: str) -> timedelta:
-    """30d, 12h or 4w. Raises CommandError."""
-    found = re.fullmatch(r"(\d{1,6})([dhw])", text.strip().lower())
-    if found is None:
-        raise CommandError(
-            f"--older-than {text!r} is not a length of time: write it as 30d, 12h or 4w."
-        )
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 class Command(BaseCommand):
@@ -44,7 +31,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        before = timezone.now() - duration(options["older_than"])
+        try:
+            before = timezone.now() - duration(options["older_than"])
+        except ValueError as error:
+            raise CommandError(f"--older-than {error}") from error
         if timezone.is_naive(before):
             before = timezone.make_aware(before)
         try:
@@ -54,5 +44,7 @@ class Command(BaseCommand):
         if options["verbosity"] > 0:
             verb = "would be removed" if options["dry_run"] else "removed"
             self.stdout.write(self.style.SUCCESS(f"{result.removed} log rows {verb}."))
+            if result.settled:
+                self.stdout.write(f"{result.settled} changes that were not applied {verb}.")
             if result.kept_pending:
                 self.stdout.write(f"{result.kept_pending} older ones are kept: they are pending.")

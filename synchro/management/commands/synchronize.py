@@ -9,10 +9,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from synchro.conf import conf
-from synchro.core import SyncResult, synchronize
+from synchro.core import SyncResult, no_progress, synchronize
 from synchro.exceptions import LockError, SynchroError
 
-_SKIPPED_SHOWN = 20
+_SHOWN = 20
 
 
 class Command(BaseCommand):
@@ -30,6 +30,12 @@ class Command(BaseCommand):
             help="Wait that long for another run between the two databases.",
         )
         parser.add_argument(
+            "--continue-on-failure",
+            action="store_true",
+            help="Apply all that can be applied. What cannot is held, shown by synchro_status and "
+            "tried again by every later run; the exit status is 3 then.",
+        )
+        parser.add_argument(
             "--no-progress", action="store_true", help="Show no progress on the terminal."
         )
 
@@ -39,7 +45,8 @@ class Command(BaseCommand):
             result = synchronize(
                 options["remote"],
                 wait=options["wait"],
-                **({"progress": self._progress} if show else {}),
+                continue_on_failure=options["continue_on_failure"],
+                progress=self._progress if show else no_progress,
             )
         except LockError as error:
             raise CommandError(str(error), returncode=4) from error
@@ -49,6 +56,13 @@ class Command(BaseCommand):
             raise CommandError(" ".join(str(error).split())) from error
         if options["verbosity"] > 0:
             self._report(result)
+        if result.held:
+            number = len(result.held)
+            raise CommandError(
+                f"{number} {'change is' if number == 1 else 'changes are'} held. "
+                "manage.py synchro_status shows why; every later run tries again.",
+                returncode=3,
+            )
 
     def _progress(self, label: str, done: int, total: int) -> None:
         self.stdout.write(f"\r\x1b[K{label}: {done} / {total}", ending="")
@@ -62,10 +76,11 @@ class Command(BaseCommand):
         width = max(map(len, by_model), default=0)
         for label, text in by_model.items():
             self.stdout.write(f"  {label:<{width}}  {text}")
-        for skipped in result.skipped[:_SKIPPED_SHOWN]:
-            self.stdout.write(self.style.WARNING(_("  not applied: %s") % skipped))
-        if len(result.skipped) > _SKIPPED_SHOWN:
-            rest = len(result.skipped) - _SKIPPED_SHOWN
+        left_out = [*result.skipped, *result.held]
+        for change in left_out[:_SHOWN]:
+            self.stdout.write(self.style.WARNING(_("  not applied: %s") % change))
+        if len(left_out) > _SHOWN:
+            rest = len(left_out) - _SHOWN
             self.stdout.write(self.style.WARNING(_("  not applied: %d more") % rest))
         for warning in result.warnings:
             self.stderr.write(self.style.WARNING(warning))

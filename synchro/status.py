@@ -1,0 +1,178 @@
+"""What a pair of databases looks like before a run: what is pending, and what is held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.models import Count, Min, Q
+
+from synchro import log
+from synchro.checkpoint import NEVER
+from synchro.conf import conf
+from synchro.exceptions import NodeError
+from synchro.held import changes_held
+from synchro.models import ChangeLog, HeldChange, Peer, checkpoint_value
+from synchro.nodes import own_node, peer, require_tables, side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What waits for REMOTE, of one model."""
+
+    label: str
+    objects: int
+    oldest: datetime
+    """When the oldest of the log's entries was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldStatus:
+    """A change that the last run could not apply."""
+
+    label: str
+    object_id: str
+    field: str
+    action: str
+    """In words of the active language."""
+    reason: str
+    """In words of the active language."""
+    detail: str
+    attempts: int
+    since: datetime
+    tried: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What ``manage.py synchro_status`` shows."""
+
+    local: str
+    remote: str
+    error: str = ""
+    """Why REMOTE could not be asked; empty if it could."""
+    checkpoint: datetime | None = None
+    """The checkpoint of ``SYNCHRO_REMOTE``; None before the first run, or for another REMOTE."""
+    last_run: datetime | None = None
+    """When a run to REMOTE ended the last time, by LOCAL's clock."""
+    pending: list[Pending] = field(default_factory=list)
+    """By model, the one with the oldest change first."""
+    held: list[HeldStatus] = field(default_factory=list)
+    """The oldest first."""
+    settled: int = 0
+    """How many changes were not applied and are not tried again, such as losers of conflicts."""
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest pending change was logged."""
+        return min((one.oldest for one in self.pending), default=None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for ``json``: times in ISO 8601."""
+        oldest = self.oldest
+        return {
+            "local": self.local,
+            "remote": self.remote,
+            "error": self.error or None,
+            "checkpoint": self.checkpoint and self.checkpoint.isoformat(),
+            "last_run": self.last_run and self.last_run.isoformat(),
+            "oldest_pending": oldest and oldest.isoformat(),
+            "pending": [
+                {"model": one.label, "objects": one.objects, "oldest": one.oldest.isoformat()}
+                for one in self.pending
+            ],
+            "held": [
+                {
+                    "model": one.label,
+                    "object_id": one.object_id,
+                    "field": one.field or None,
+                    "action": one.action,
+                    "reason": one.reason,
+                    "detail": one.detail,
+                    "attempts": one.attempts,
+                    "since": one.since.isoformat(),
+                    "tried": one.tried.isoformat(),
+                }
+                for one in self.held
+            ],
+            "settled": self.settled,
+        }
+
+
+def read_status(remote: str) -> Status:
+    """The state of LOCAL and the database behind the alias ``remote``. Writes nothing but the
+    identity of a database that has none yet. Raises NodeError if LOCAL does not answer."""
+    local = conf.local
+    try:
+        require_tables(local)
+        own_node(local)
+    except DatabaseError as error:
+        raise NodeError(f"The database {local!r} does not answer: {_line(error)}") from error
+    checkpoint = checkpoint_value().read().date if remote == conf.remote else NEVER
+    known = Status(
+        local=local, remote=remote, checkpoint=None if checkpoint == NEVER else checkpoint
+    )
+    try:
+        there = side(remote)
+        here = side(local)
+        held = changes_held(here, there)
+        waiting = [_held(row) for row in held.filter(waiting=True)]
+        settled = held.filter(waiting=False).count()
+        applied = peer(remote, here.uid).received_batch if there.has_tables else None
+    except DatabaseError as error:
+        peers = list(Peer.objects.using(local)[:2])
+        only = peers[0] if len(peers) == 1 else Peer()
+        return replace(
+            known,
+            error=f"The database {remote!r} does not answer: {_line(error)}",
+            last_run=_aware(only.sent_at),
+            pending=_pending(local, only.sent_batch, only.node),
+        )
+    mine = peer(local, there.uid)
+    return replace(
+        known,
+        last_run=_aware(mine.sent_at),
+        pending=_pending(local, mine.sent_batch if applied is None else applied, there.uid),
+        held=waiting,
+        settled=settled,
+    )
+
+
+def _pending(local: str, sent_batch: int, uid: str) -> list[Pending]:
+    """What was logged after a batch, and did not come from the node ``uid`` itself."""
+    rows = (
+        ChangeLog.objects.using(local)
+        .filter(Q(batch__gt=sent_batch) | Q(batch__isnull=True))
+        .exclude(origin=uid or "-")
+        .values_list("label")
+        .annotate(number=Count("object_id", distinct=True), oldest=Min("date"))
+    )
+    found = [
+        Pending(label=label, objects=number, oldest=log.aware(oldest))
+        for label, number, oldest in rows
+    ]
+    return sorted(found, key=lambda one: (one.oldest, one.label))
+
+
+def _held(row: HeldChange) -> HeldStatus:
+    return HeldStatus(
+        label=row.label,
+        object_id=row.object_id,
+        field=row.field,
+        action=str(row.get_action_display()),
+        reason=str(row.get_reason_display()),
+        detail=row.detail,
+        attempts=row.attempts,
+        since=log.aware(row.since),
+        tried=log.aware(row.tried),
+    )
+
+
+def _aware(date: datetime | None) -> datetime | None:
+    return None if date is None else log.aware(date)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,58 @@
+"""What the parts of one replay share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.models import Field, Model
+
+from synchro.counterparts import Counterparts
+from synchro.exceptions import SynchroError
+from synchro.graph import family
+from synchro.holds import Holds
+from synchro.journal import Journal
+from synchro.plan import Change
+from synchro.remotes.base import Source
+from synchro.remotes.database import DatabaseEnd
+from synchro.translate import Awaited
+
+# What a value that a database cannot hold raises, from Django's side or the driver's.
+REFUSALS = (DatabaseError, ValueError, TypeError, OverflowError, ArithmeticError)
+
+
+@dataclass(kw_only=True)
+class Work:
+    """What the parts of one replay share."""
+
+    source: Source
+    remote: DatabaseEnd
+    counterparts: Counterparts
+    journal: Journal
+    holds: Holds
+    writes: Mapping[type[Model], dict[Any, Change]]
+    """The plan's rows to write, by key on LOCAL. Those that are held are taken out."""
+    careful: bool = False
+    """Whether foreign keys are checked set by set, since the COMMIT refused some."""
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(model label, action) -> objects."""
+    fix_ups: dict[tuple[type[Model], Field[Any, Any]], dict[Any, Awaited]] = field(
+        default_factory=dict
+    )
+    """Columns that can only be filled in once what they point at is there, by key on LOCAL."""
+
+    def hold(self, model: type[Model], pk: Any, error: SynchroError, **how: Any) -> None:
+        """Hold the write of an object, or raise the error where that was not asked for."""
+        # Children in other tables come after their parents, whose rows are there by now.
+        half_done = how.pop("half_done", False) or bool(model._meta.parents)
+        remote_pk = self.counterparts.get(model, pk)
+        self.holds.add(model, pk, error, remote_pk=remote_pk, half_done=half_done, **how)
+        for other in family(model):
+            self.writes.get(other, {}).pop(pk, None)
+
+    def count(self, model: type[Model], action: str, number: int) -> None:
+        if number:
+            self.counts[model._meta.label_lower, action] += number
