@@ -345,6 +345,22 @@ def test_links_to_and_from_held_rows_are_held():
     assert_same()
 
 
+def test_a_row_that_cannot_be_made_anew_keeps_its_old_links():
+    paper, label = Paper.objects.create(title="old"), Label.objects.create(name="l")
+    paper.labels.add(label)
+    synchronize()
+    key = paper.pk
+    paper.delete()
+    paper = Paper.objects.create(pk=key, title="poison")
+    with poison():
+        apply_what_can_be()
+    there = on_remote(Paper).get()
+    assert (there.title, [label.name for label in there.labels.all()]) == ("old", ["l"])
+    synchronize()
+    assert held() == []
+    assert_same()
+
+
 def test_a_unique_value_whose_holder_is_held_is_not_lost():
     """The holder gives the value up, then cannot be written: the pass must be made again."""
     one = Seat.objects.create(name="one", position=1)
@@ -413,6 +429,29 @@ def test_a_parent_whose_child_cannot_be_deleted_stays_with_it():
     assert_same()
 
 
+def test_a_conflict_beside_a_refused_deletion_is_told_once():
+    one, two = Author.objects.create(name="one"), Author.objects.create(name="two")
+    book = Book.objects.create(title="b", author=one)
+    synchronize()
+    age(LOCAL)
+    age(REMOTE)
+    occupy(Book, title="theirs", author=on_remote(Author).get(name="two"))
+    keys = str(book.pk), str(one.pk), str(two.pk)
+    one.delete()
+    two.delete()
+    age(LOCAL, 30)
+    theirs = on_remote(Book).get(title="b")
+    theirs.title = "newer"
+    theirs.save(using=REMOTE)
+    result = apply_what_can_be()
+    assert [(one.label, str(one.pk)) for one in result.skipped] == [
+        ("testapp.book", keys[0]),
+        ("testapp.author", keys[1]),
+    ]
+    assert names_of(held()) == [("testapp.author", keys[2])]
+    assert on_remote(Author).count() == 2
+
+
 def test_a_receiver_that_forbids_a_deletion():
     parcel = Parcel.objects.create(name="p")
     synchronize()
@@ -476,13 +515,14 @@ def test_a_foreign_key_that_only_the_commit_refuses_is_held():
     synchronize()
     on_remote(Warehouse).update(code="elsewhere")
     bad = Stock.objects.create(name="bad", warehouse=warehouse)
+    tag = Tag.objects.create(label="t", target=bad)
     Note.objects.create(name="good")
     with pytest.raises(SynchroError, match=f"testapp.Stock {bad.pk}"):
         synchronize()
     apply_what_can_be()
     assert on_remote(Note).exists()
-    assert not on_remote(Stock).exists()
-    assert names_of(held()) == [("testapp.stock", str(bad.pk))]
+    assert not on_remote(Stock).exists() and not on_remote(Tag).exists()
+    assert names_of(held()) == [("testapp.stock", str(bad.pk)), ("testapp.tag", str(tag.pk))]
     on_remote(Warehouse).update(code="w")
     synchronize()
     assert_same()
