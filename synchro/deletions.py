@@ -35,6 +35,7 @@ from synchro.plan import Deletion, Plan, Skipped
 from synchro.receivers import needs_delete
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd, key_chunks
+from synchro.transient import is_transient
 
 _CASCADES = (models.CASCADE, getattr(models, "DB_CASCADE", models.CASCADE))
 _SETS_NULL = (models.SET_NULL, getattr(models, "DB_SET_NULL", models.SET_NULL))
@@ -225,6 +226,8 @@ class Deleter:
                         with transaction.atomic(using=alias):
                             instance.delete(using=alias, **options)
                     except Exception as error:
+                        if is_transient(error):
+                            raise
                         # Whatever a receiver or delete() of the project raises, by name.
                         cause = f"{type(error).__name__}: {error}"
                         raise self._refused(model, deletion, cause) from error
@@ -234,6 +237,8 @@ class Deleter:
                 with transaction.atomic(using=alias):
                     rows.filter(pk__in=chunk)._raw_delete(alias)
             except DatabaseError as error:
+                if is_transient(error):
+                    raise
                 deletion = deletions[chunk[0]]
                 raise self._refused(model, deletion, str(error), more=len(chunk) - 1) from error
 

@@ -15,6 +15,7 @@ from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.exceptions import NodeError, ReplayError
+from synchro.fate import Fate
 from synchro.journal import Journal
 from synchro.models import Batch, Peer, Reference, checkpoint_value
 from synchro.nodes import Side, missing_tables, peer
@@ -23,8 +24,10 @@ from synchro.planner import Planner
 from synchro.references import References
 from synchro.remotes.database import DatabaseEnd, DatabaseSource
 from synchro.replay import Progress, replay
+from synchro.retries import persist
 from synchro.rivals import Rivals
 from synchro.suspend import DisableSynchroLog
+from synchro.transient import is_transient
 
 _PERFORMED = _("Synchronization performed successfully.")
 _NO_CHANGES = _("No changes since last synchronization.")
@@ -76,7 +79,11 @@ class SyncResult:
 class Run:
     """One run from LOCAL to one REMOTE."""
 
-    def __init__(self, local: Side, remote: Side, sealed: log.Sealed, progress: Progress) -> None:
+    def __init__(
+        self, local: Side, remote: Side, sealed: log.Sealed, progress: Progress, fate: Fate
+    ) -> None:
+        self.fate = fate
+        self.fate.has_proof = remote.has_tables
         self.sealed = sealed
         self.progress = progress
         self.now = log.aware(timezone.now())
@@ -158,7 +165,11 @@ class Run:
                     # The window reaches back over what REMOTE has already.
                     change.added = False
         plan, counts = self._replay(changes)
-        self._move_checkpoint()
+        if self.remote.has_tables:
+            self._move_checkpoint()
+        else:
+            # REMOTE keeps no proof: what this process knows must be written down.
+            persist(self._move_checkpoint, f"Noting on {self.local.alias!r} what was sent")
         return SyncResult(
             changed=bool(changes) and bool(counts or plan.skipped or not plan.is_empty()),
             counts=dict(counts),
@@ -182,12 +193,16 @@ class Run:
             with (
                 DisableSynchroLog(),
                 source.snapshot(),
+                self.fate,
                 transaction.atomic(using=self.remote.alias),
             ):
                 plan = Planner(source, remote, counterparts, rivals, self.now).make(changes)
                 counts = replay(plan, source, remote, counterparts, journal, self.progress)
                 journal.finish(counterparts, self.sealed)
+                self.fate.sending(self.sealed.number, counts, plan.skipped)
         except DatabaseError as error:
+            if is_transient(error) or self.fate.reached_commit:
+                raise
             self._explain_missing_tables(changes, error)
             raise ReplayError(
                 f"The run to {self.remote.alias!r} failed: {type(error).__name__}: "

@@ -31,6 +31,7 @@ from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.saving import ObjectSaver
 from synchro.sql import TableWriter, holds_plain_json, key_values
+from synchro.transient import is_transient
 from synchro.translate import Awaited, Translator
 from synchro.uniques import Releaser, unique_groups
 
@@ -349,6 +350,8 @@ class ModelWriter:
                 if self.deferrable:
                     self.remote.connection.check_constraints()
         except REFUSALS as error:
+            if is_transient(error):
+                raise
             if not self.remote.connection.is_usable():
                 first = next(iter(rows))
                 raise self._refused(first, error, more=len(rows) - 1) from error
@@ -408,6 +411,8 @@ class ModelWriter:
                     if self.deferrable:
                         self.remote.connection.check_constraints()
             except Exception as error:
+                if is_transient(error):
+                    raise
                 # Whatever a receiver or save() of the project raises stops the run, by name.
                 raise self._refused(pk, error) from error
             self.counterparts.set(self.model, pk, saved)

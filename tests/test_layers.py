@@ -14,9 +14,9 @@ ROOT = Path(synchro.__file__).parent
 # From the bottom of the building to the roof. Names on one line do not know each other.
 LAYERS = [
     ["exceptions", "transient", "chunks", "checkpoint", "suspend", "legacy"],
-    ["graph", "keys"],
+    ["fate", "graph", "keys"],
     ["conf", "models", "takeover"],
-    ["nodes"],
+    ["nodes", "retries"],
     ["capture"],
     ["conflicts", "plan", "receivers"],
     ["log"],
