@@ -89,6 +89,8 @@ def _by_query(alias: str, take: str, give: str, key: int | str) -> Release | Non
             except DatabaseError as error:
                 if not is_lost(error):
                     raise
+                if not connections[alias].in_atomic_block:
+                    connections[alias].close()
 
     return release if ask(take) else None
 
