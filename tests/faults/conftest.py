@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from django.apps import apps
+from django.db import connections
 
 from synchro import retries
+from synchro.nodes import forget_tables
+from tests.runs import REMOTE
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +19,23 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
     monkeypatch.setattr(retries, "pause", found.append)
     return found
+
+
+@pytest.fixture
+def bare_remote(transactional_db: None) -> Iterator[None]:
+    """A REMOTE in which only the project's own tables exist."""
+    tables = [model._meta.db_table for model in apps.get_app_config("synchro").get_models()]
+
+    def rename(ending: str, other: str) -> None:
+        connection = connections[REMOTE]
+        quote = connection.ops.quote_name
+        with connection.cursor() as cursor:
+            for table in tables:
+                cursor.execute(
+                    f"ALTER TABLE {quote(table + ending)} RENAME TO {quote(table + other)}"
+                )
+        forget_tables()
+
+    rename("", "_away")
+    yield
+    rename("_away", "")
