@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.apps import apps
@@ -22,11 +22,14 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def bare_remote(transactional_db: None) -> Iterator[None]:
-    """A REMOTE in which only the project's own tables exist."""
+def bare_remote(transactional_db: None) -> Iterator[Callable[[], None]]:
+    """A REMOTE in which only the project's own tables exist. Calling it brings synchro's back."""
     tables = [model._meta.db_table for model in apps.get_app_config("synchro").get_models()]
 
+    away = False
+
     def rename(ending: str, other: str) -> None:
+        nonlocal away
         connection = connections[REMOTE]
         quote = connection.ops.quote_name
         with connection.cursor() as cursor:
@@ -34,8 +37,13 @@ def bare_remote(transactional_db: None) -> Iterator[None]:
                 cursor.execute(
                     f"ALTER TABLE {quote(table + ending)} RENAME TO {quote(table + other)}"
                 )
+        away = bool(other)
         forget_tables()
 
+    def bring_back() -> None:
+        if away:
+            rename("_away", "")
+
     rename("", "_away")
-    yield
-    rename("_away", "")
+    yield bring_back
+    bring_back()

@@ -6,12 +6,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from django.db import connections
 
 from tests.faults.events import Event, watched
 
 KILLED = 77
+_watches: list[Any] = []
+"""They end when nobody holds them any more."""
 
 
 def fork(work: Callable[[], None]) -> int:
@@ -48,4 +51,6 @@ def die_at(event: int) -> None:
         if seen.number == event:
             os._exit(KILLED)
 
-    watched(happened).__enter__()
+    watch = watched(happened)
+    watch.__enter__()
+    _watches.append(watch)
