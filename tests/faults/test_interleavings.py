@@ -1,0 +1,202 @@
+"""Edits on both sides, runs in both directions, and runs that are killed, in any order: in the
+end both databases are equal, and nothing is left to be written.
+
+Each story is played within transactions that are rolled back, so that many can be played. A kill
+is an exception that nothing catches, at any statement; test_kill.py ends real processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import django.test
+import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.core.cache import cache
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from synchro import DisableSynchroLog, synchronize
+from synchro.models import ChangeLog, Reference
+from tests.compare import Snapshot, assert_same, watched_models
+from tests.faults.events import Event, watched
+from tests.operations import SIMPLE, World, apply
+from tests.runs import LOCAL, REMOTE, age, synchronize_back
+from tests.testapp.models import Author, Country, Folder, Label, Note, Paper, Plant, Seat
+
+STORIES = int(os.environ.get("SYNCHRO_STORIES") or 10)
+STEPS = int(os.environ.get("SYNCHRO_STORY_STEPS") or 25)
+MOST_ROUNDS = 4
+"""After so many runs in both directions there must be peace."""
+
+OTHER = {LOCAL: REMOTE, REMOTE: LOCAL}
+FREE = sorted(SIMPLE)
+"""What both sides may do at any time: the later one wins."""
+OWNED = {
+    "seats": ["add_seat", "swap_seats", "move_seat", "delete_seat"],
+    "plants": [
+        "add_plant",
+        "swap_plants",
+        "swap_serials",
+        "delete_and_replace_plant",
+        "delete_and_readd_plant",
+    ],
+    "folders": ["add_folder", "move_folder", "delete_folder"],
+    "books": ["add_author", "add_book", "move_book", "delete_author"],
+    "friends": ["add_friend", "befriend", "fall_out", "delete_friend"],
+}
+"""What only one side does until it has sent it. If both gave the same unique value away, or one
+deleted the parent of the other's new child, a run would rightly refuse."""
+small = st.integers(0, 5)
+side = st.sampled_from([LOCAL, REMOTE])
+
+
+played: Counter[str] = Counter()
+"""What took place, for the summary."""
+
+
+class Killed(BaseException):
+    """What a kill does: nothing after it takes place, and nothing catches it."""
+
+
+class Case(django.test.TestCase):
+    """Lends its transactions."""
+
+    databases = {LOCAL, REMOTE}
+
+
+def played_models() -> list[Any]:
+    return [model for model in watched_models() if model._meta.app_label == "testapp"]
+
+
+def everything() -> Any:
+    """All that a run could write to, on both sides."""
+    found = []
+    for alias in (LOCAL, REMOTE):
+        snapshot = Snapshot(alias)
+        found.append({model: snapshot.content(model) for model in played_models()})
+        for model in (ChangeLog, Reference):
+            found.append(list(model.objects.using(alias).order_by("pk").values()))
+    return found
+
+
+def send_from(alias: str) -> Any:
+    return synchronize() if alias == LOCAL else synchronize_back()
+
+
+def start_anew() -> None:
+    """What a new process does not have."""
+    cache.clear()
+    ContentType.objects.clear_cache()
+
+
+class Story(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.going_well = True
+        self.atomics = Case._enter_atomics()
+        start_anew()
+        self.worlds = {LOCAL: World(LOCAL, "l"), REMOTE: World(REMOTE, "r")}
+        self.owners: dict[str, str] = {}
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.going_well = False
+            raise
+
+    def edit(self, alias: str, name: str, a: int, b: int) -> None:
+        """An edit that is later than all before it, on whichever side."""
+        for one in (LOCAL, REMOTE):
+            age(one)
+        apply(self.worlds[alias], [(name, a, b)])
+        played["edits"] += 1
+
+    @initialize(shifted=st.booleans())
+    def shift_keys(self, shifted: bool) -> None:
+        if shifted:
+            with DisableSynchroLog():
+                for model in (Note, Author, Country, Folder, Label, Paper, Plant, Seat):
+                    model._base_manager.using(REMOTE).create(**UNIQUE.get(model, {})).delete()
+
+    @rule(alias=side, name=st.sampled_from(FREE), a=small, b=small)
+    def edit_freely(self, alias: str, name: str, a: int, b: int) -> None:
+        with self.step():
+            self.edit(alias, name, a, b)
+
+    @rule(alias=side, kind=st.sampled_from(sorted(OWNED)), which=small, a=small, b=small)
+    def edit_what_one_side_owns(self, alias: str, kind: str, which: int, a: int, b: int) -> None:
+        alias = self.owners.setdefault(kind, alias)
+        with self.step():
+            self.edit(alias, OWNED[kind][which % len(OWNED[kind])], a, b)
+
+    @rule(alias=side)
+    def run(self, alias: str) -> None:
+        with self.step():
+            send_from(alias)
+            self.has_sent(alias)
+
+    @rule(alias=side, event=st.integers(1, 90))
+    def run_that_is_killed(self, alias: str, event: int) -> None:
+        def happened(seen: Event) -> None:
+            if seen.number == event:
+                raise Killed
+
+        with self.step():
+            try:
+                with watched(happened):
+                    send_from(alias)
+            except Killed:
+                played["killed runs"] += 1
+                start_anew()
+            else:
+                self.has_sent(alias)
+
+    def has_sent(self, alias: str) -> None:
+        played["runs"] += 1
+        self.owners = {kind: owner for kind, owner in self.owners.items() if owner != alias}
+
+    def teardown(self) -> None:
+        try:
+            if self.going_well:
+                self.come_to_rest()
+                played["stories"] += 1
+        finally:
+            Case._rollback_atomics(self.atomics)
+            start_anew()
+
+    def come_to_rest(self) -> None:
+        for _ in range(MOST_ROUNDS):
+            results = [send_from(alias) for alias in (LOCAL, REMOTE)]
+            if not any(result.counts for result in results):
+                break
+        else:
+            raise AssertionError(f"still writing after {MOST_ROUNDS} rounds: {results}")
+        assert_same(*played_models())
+        before = everything()
+        for alias in (LOCAL, REMOTE):
+            assert send_from(alias).counts == {}
+        assert everything() == before
+
+
+UNIQUE: dict[Any, dict[str, Any]] = {
+    Plant: {"name": "spare", "serial": -5},
+    Seat: {"name": "spare", "position": -5},
+    Country: {"code": "spare"},
+}
+
+
+@pytest.mark.django_db(databases=[LOCAL, REMOTE])
+def test_whatever_the_order_both_sides_end_equal():
+    run_state_machine_as_test(
+        Story, settings=settings(max_examples=STORIES, stateful_step_count=STEPS)
+    )
+    assert played["killed runs"] > STORIES / 2
+    print(dict(played))
