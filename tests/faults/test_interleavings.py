@@ -8,6 +8,7 @@ is an exception that nothing catches, at any statement; test_kill.py ends real p
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from synchro import DisableSynchroLog, synchronize
 from synchro.core import adopt_copy
-from synchro.models import ChangeLog, Reference
+from synchro.models import ChangeLog, Peer, Reference
 from synchro.nodes import own_node
 from tests.compare import Snapshot, assert_same, watched_models
 from tests.faults.events import Event, watched
@@ -58,6 +59,9 @@ OWNED = {
 """What only one side does until it has sent it. If both gave the same unique value away, or one
 deleted the parent of the other's new child, a run would rightly refuse."""
 OF_PRODUCTION = sorted({*FREE, *(name for names in OWNED.values() for name in names)})
+NOTING = 0
+"""In place of a statement's number: when REMOTE has everything, and LOCAL is about to note it."""
+WRITES_PEER = re.compile(rf"(INSERT INTO|UPDATE) .{Peer._meta.db_table}\b")
 small = st.integers(0, 5)
 side = st.sampled_from([LOCAL, REMOTE])
 
@@ -149,13 +153,23 @@ class Story(RuleBasedStateMachine):
             self.send_from(alias)
             self.has_sent(alias)
 
-    @rule(alias=side, event=st.integers(1, 90))
-    def run_that_is_killed(self, alias: str, event: int) -> None:
+    @rule(
+        alias=side,
+        where=st.one_of(st.just(NOTING), st.integers(1, 80)),
+        name=st.sampled_from(FREE),
+        a=small,
+        b=small,
+    )
+    def run_that_is_killed(self, alias: str, where: int, name: str, a: int, b: int) -> None:
+        """Right after an edit, so that it has something to do."""
+
         def happened(seen: Event) -> None:
-            if seen.number == event:
+            notes = seen.alias == alias and WRITES_PEER.match(seen.sql)
+            if seen.number == where or (where == NOTING and notes):
                 raise Killed
 
         with self.step():
+            self.edit(alias, name, a, b)
             try:
                 with watched(happened):
                     self.send_from(alias)
