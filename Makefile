@@ -16,7 +16,7 @@ help:
 	@echo 'make demo    load real data, synchronize two SQLite databases, compare them'
 	@echo 'make serve   browse the two databases of the demo in the admin, on PORT=8000'
 	@echo 'make test    run the test suite on every database that answers; ARGS="-k natural" goes to pytest'
-	@echo 'make test-faults  kill runs at every statement, and more writers that commit late'
+	@echo 'make test-faults  disturb runs at every statement; more writers, longer stories'
 	@echo 'make lint    ruff check, ruff format --check'
 	@echo 'make types   mypy'
 	@echo 'make docs    build the documentation into docs/_build/html'
@@ -40,7 +40,8 @@ test: venv-test
 	@"$(TEST_VENV)/bin/python" -m tests.matrix $(ARGS)
 
 test-faults: venv-test
-	@SYNCHRO_KILL_STEP=1 SYNCHRO_WRITERS=8 SYNCHRO_WRITER_TRANSACTIONS=40 SYNCHRO_TEST_TIMEOUT=7200 \
+	@SYNCHRO_KILL_STEP=1 SYNCHRO_WRITERS=8 SYNCHRO_WRITER_TRANSACTIONS=40 SYNCHRO_STORIES=300 \
+		SYNCHRO_STORY_STEPS=40 SYNCHRO_TEST_TIMEOUT=14400 \
 		"$(TEST_VENV)/bin/python" -m tests.matrix tests/faults -s $(ARGS)
 
 demo: venv-demo

@@ -27,7 +27,7 @@ def register() -> None:
 def check_settings(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    """synchro.E001 to E007: the SYNCHRO_* settings; W001: synchro is of no use as it is set."""
+    """synchro.E001 to E007, E011: the SYNCHRO_* settings; W001: synchro is of no use as set."""
     found: list[checks.CheckMessage] = [
         checks.Error(problem.message, hint=problem.hint, id=problem.id)
         for problem in conf.problems()

@@ -19,6 +19,7 @@ from synchro.graph import through
 
 REPLAY_MODES: Final = ("auto", "save", "bulk")
 DEFAULT_BATCH_SIZE: Final = 1000
+DEFAULT_RETRIES: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,16 @@ class Conf:
                 f"SYNCHRO_BATCH_SIZE is {size!r}: it must be a whole number of at least 1."
             )
         return size
+
+    @cached_property
+    def retries(self) -> int:
+        """How often a run is tried again after an error that passes by itself."""
+        number = getattr(settings, "SYNCHRO_RETRIES", DEFAULT_RETRIES)
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise ImproperlyConfigured(
+                f"SYNCHRO_RETRIES is {number!r}: it must be a whole number, 0 for never."
+            )
+        return number
 
     @cached_property
     def logged_aliases(self) -> frozenset[str]:
@@ -241,6 +252,16 @@ class Conf:
                     id="synchro.E006",
                     message=str(error),
                     hint=f"The default is {DEFAULT_BATCH_SIZE}.",
+                )
+            )
+        try:
+            _ = self.retries
+        except ImproperlyConfigured as error:
+            found.append(
+                Problem(
+                    id="synchro.E011",
+                    message=str(error),
+                    hint=f"The default is {DEFAULT_RETRIES}.",
                 )
             )
         for name, mode in self._replay_modes.items():

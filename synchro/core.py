@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,14 +16,17 @@ from django.utils import timezone
 from synchro import log
 from synchro.adopt import Adoption, adopt
 from synchro.conf import conf
-from synchro.exceptions import NodeError, SynchroError
+from synchro.exceptions import LockError, NodeError, ReplayError, SynchroError
+from synchro.fate import Fate, State
 from synchro.keys import NaturalKeyModel, NaturalManager
 from synchro.lock import only_run
 from synchro.models import Peer, Reference, checkpoint_value
 from synchro.nodes import Side, own_node, require_tables, side
 from synchro.replay import Progress
+from synchro.retries import describe, persist
 from synchro.run import Run, SyncResult
 from synchro.suspend import DisableSynchroLog, disable_synchro_log
+from synchro.transient import is_transient
 
 __all__ = [
     "DisableSynchroLog",
@@ -55,6 +59,8 @@ def synchronize(
     All of it is applied in one transaction, or none. With ``continue_on_failure`` all that can be
     applied is, and the rest is held: it is in the result, and every later run tries it again.
     ``wait`` says for how many seconds to wait for another run between the two databases.
+    A run that fails by an error that passes (a deadlock, a lost connection) is tried again,
+    SYNCHRO_RETRIES times.
 
     Raises ImproperlyConfigured if a setting is wrong, LockError if another run is going on, and
     another SynchroError if a change cannot be applied: REMOTE and the checkpoint are then as they
@@ -62,17 +68,24 @@ def synchronize(
     """
     alias = remote_alias(remote)
     started = time.monotonic()
-    conf.models  # noqa: B018 - raises if the setting is wrong
-    here, there = sides(alias)
-    refuse_open_transactions(here.alias, there.alias)
-    with only_run(here, there, wait=wait):
-        sealed = log.seal(here.alias)
-        result = Run(here, there, sealed, progress, continue_on_failure=continue_on_failure).go()
+    _ = conf.models, conf.retries  # raises if a setting is wrong
+    fate = Fate()
+    try:
+        result, sealed = persist(
+            lambda: _attempt(alias, wait, progress, fate, continue_on_failure),
+            f"The run to {alias!r}",
+            may_run_again=lambda: fate.may_run_again,
+        )
+    except Exception as error:
+        failure = _failure(alias, error, fate)
+        if failure is None:
+            raise
+        raise failure from error
     result = replace(result, seconds=time.monotonic() - started)
     logger.info(
         "%s -> %s: batch %d, %d objects, %d skipped, %d held, %.2f s",
-        here.alias,
-        there.alias,
+        conf.local,
+        alias,
         sealed.number,
         result.total,
         len(result.skipped),
@@ -80,6 +93,55 @@ def synchronize(
         result.seconds,
     )
     return result
+
+
+def _attempt(
+    alias: str, wait: float, progress: Progress, fate: Fate, continue_on_failure: bool
+) -> tuple[SyncResult, log.Sealed]:
+    """One attempt of a run, from the first question to both databases on: the lock belongs to
+    their connections."""
+    fate.attempts += 1
+    here, there = sides(alias)
+    refuse_open_transactions(here.alias, there.alias)
+    with only_run(here, there, wait=wait):
+        sealed = log.seal(here.alias)
+        run = Run(here, there, sealed, progress, fate, continue_on_failure=continue_on_failure)
+        counts, skipped = fate.arrived(run.after)
+        result = run.go()
+    if counts or skipped:
+        # An earlier attempt did come through; it only got no answer.
+        result = replace(
+            result,
+            changed=True,
+            counts=dict(counts + Counter(result.counts)),
+            skipped=[*skipped, *result.skipped],
+        )
+    return result, sealed
+
+
+def _failure(alias: str, error: Exception, fate: Fate) -> SynchroError | None:
+    """What to raise in place of an error of a database; None if it speaks for itself."""
+    passes = is_transient(error) or (isinstance(error, LockError) and fate.attempts > 1)
+    if not passes and not isinstance(error, DatabaseError):
+        return None
+    if isinstance(error, SynchroError) and fate.state is State.UNCHANGED:
+        return None
+    twice = (
+        f"{alias!r} has no tables of synchro that could tell: the next run sends all of it again, "
+        "and rows that have neither an explicit nor a natural key may be made twice."
+    )
+    ends = {
+        State.UNCHANGED: "Nothing was changed there; the next run tries again.",
+        State.UNKNOWN: "The connection was lost while it was told to commit, and whether it did "
+        "is not known. "
+        + ("The next run finds out, and does nothing twice." if fate.has_proof else twice),
+        State.COMMITTED: f"{alias!r} has the changes, but {conf.local!r} could not note it. "
+        + ("The next run makes up for that." if fate.has_proof else twice),
+    }
+    times = f" {fate.attempts} times, at last by" if fate.attempts > 1 else ""
+    return ReplayError(
+        f"The run to {alias!r} failed{times}: {describe(error)}. {ends[fate.state]}"
+    )
 
 
 def remote_alias(remote: str | None) -> str:
@@ -126,7 +188,10 @@ def sides(remote: str) -> tuple[Side, Side]:
             found.append(side(alias))
         except DatabaseError as error:
             cause = " ".join(str(error).split())
-            raise NodeError(f"The database {alias!r} does not answer: {cause}") from error
+            raise NodeError(
+                f"The database {alias!r} does not answer: {cause}. Nothing was changed; "
+                "the next run tries again."
+            ) from error
     here, there = found
     return here, there
 

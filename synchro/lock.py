@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from django.core.files import locks
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from synchro.exceptions import LockError
 from synchro.nodes import Side
+from synchro.transient import is_lost
 
 _SECONDS_BETWEEN_TRIES: Final = 0.2
 
@@ -83,7 +84,13 @@ def _by_query(alias: str, take: str, give: str, key: int | str) -> Release | Non
     def release() -> None:
         # A connection that broke has given the lock up already.
         if connections[alias].connection is not None and not connections[alias].needs_rollback:
-            ask(give)
+            try:
+                ask(give)
+            except DatabaseError as error:
+                if not is_lost(error):
+                    raise
+                if not connections[alias].in_atomic_block:
+                    connections[alias].close()
 
     return release if ask(take) else None
 

@@ -77,7 +77,8 @@ class References:
                 self._on_remote(model).filter(local_object_id__in=chunk).delete()
 
     def finish(self) -> None:
-        """Write on LOCAL what belongs there. To be called once REMOTE has committed."""
+        """Write on LOCAL what belongs there. To be called once REMOTE has committed, and again
+        if LOCAL could not commit."""
         for model, ids in self._gone.items():
             if not self._on_local(model).exists():
                 continue
@@ -85,7 +86,6 @@ class References:
                 self._on_local(model).filter(local_object_id__in=chunk).delete()
         for model, pairs in self._later.items():
             self._replace(self.local.alias, self._on_local(model), model, self.remote.uid, pairs)
-        self._gone, self._later = {}, {}
 
     @staticmethod
     def _replace(

@@ -16,6 +16,7 @@ from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.exceptions import NodeError, ReplayError
+from synchro.fate import Fate
 from synchro.held import Held, HeldChanges, move_held
 from synchro.holds import Holds, Spoiled
 from synchro.journal import Journal
@@ -26,6 +27,7 @@ from synchro.planner import Planner
 from synchro.references import References
 from synchro.remotes.database import DatabaseEnd, DatabaseSource
 from synchro.replay import Progress, replay
+from synchro.retries import persist
 from synchro.rivals import Rivals
 from synchro.suspend import DisableSynchroLog
 from synchro.transient import is_transient
@@ -104,10 +106,13 @@ class Run:
         remote: Side,
         sealed: log.Sealed,
         progress: Progress,
+        fate: Fate,
         *,
         continue_on_failure: bool = False,
     ) -> None:
         self.continue_on_failure = continue_on_failure
+        self.fate = fate
+        self.fate.has_proof = remote.has_tables
         self.sealed = sealed
         self.progress = progress
         self.now = log.aware(timezone.now())
@@ -191,7 +196,11 @@ class Run:
                     # The window reaches back over what REMOTE has already.
                     change.added = False
         outcome = self._replay(changes)
-        self._move_checkpoint()
+        if self.remote.has_tables:
+            self._move_checkpoint()
+        else:
+            # REMOTE keeps no proof: what this process knows must be written down.
+            persist(self._move_checkpoint, f"Noting on {self.local.alias!r} what was sent")
         return SyncResult(
             changed=bool(changes) and not outcome.is_empty,
             counts=dict(outcome.counts),
@@ -227,6 +236,8 @@ class Run:
                     # Most likely the COMMIT's: look for the row that is to blame.
                     careful = True
         except DatabaseError as error:
+            if is_transient(error) or self.fate.reached_commit:
+                raise
             self._explain_missing_tables(changes, error)
             raise ReplayError(
                 f"The run to {self.remote.alias!r} failed: {type(error).__name__}: "
@@ -245,7 +256,7 @@ class Run:
         counterparts = Counterparts(source, remote, references, holds)
         rivals = Rivals(self.local, remote, counterparts, self.peer.received_batch)
         journal = Journal(self.local, self.remote, references, self.now)
-        with DisableSynchroLog(), transaction.atomic(using=self.remote.alias):
+        with DisableSynchroLog(), self.fate, transaction.atomic(using=self.remote.alias):
             with source.snapshot():
                 plan = Planner(source, remote, counterparts, rivals, holds, self.now).make(changes)
                 counts = replay(
@@ -267,6 +278,7 @@ class Run:
                 now=self.now,
                 accept_new=self.continue_on_failure,
             )
+            self.fate.sending(self.sealed.number, counts, plan.skipped)
         return _Outcome(plan, dict(counts), held)
 
     def _explain_missing_tables(self, changes: Collapse, error: DatabaseError) -> None:

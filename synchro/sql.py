@@ -29,6 +29,7 @@ from django.db.models.sql import InsertQuery
 from synchro.chunks import batched
 from synchro.keys import key_field
 from synchro.models import KeyField
+from synchro.transient import is_transient
 
 Row = Sequence[Any]
 
@@ -171,7 +172,9 @@ class TableWriter:
             try:
                 with transaction.atomic(using=self.connection.alias):
                     self._execute(sql)
-            except DatabaseError:
+            except DatabaseError as error:
+                if is_transient(error):
+                    raise
                 # No right to make temporary tables: row by row works as well.
                 self._stage = ""
             else:

@@ -38,6 +38,7 @@ from synchro.exceptions import ReplayError
 from synchro.graph import columns, skipped_fields
 from synchro.holds import Holds
 from synchro.remotes.database import DatabaseEnd
+from synchro.transient import is_transient
 
 _VALUES_PER_QUERY = 150
 _TRIES = 50
@@ -165,6 +166,8 @@ class Releaser:
                     with transaction.atomic(using=alias):
                         row.update(**{field.attname: value})
                 except DatabaseError as refused:
+                    if is_transient(refused):
+                        raise
                     # A check constraint, or somebody has that value, too: try the next.
                     error = refused
                 else:

@@ -221,6 +221,14 @@ def test_the_batch_size_does_not_change_what_is_replayed(size):
     assert on_remote(Note).count() == 7
 
 
+@pytest.mark.parametrize("number", [-1, "often", 1.5, True, None])
+def test_a_number_of_retries_that_is_no_whole_number_is_refused(number):
+    with override_settings(SYNCHRO_RETRIES=number):
+        assert messages("synchro.E011")[0].hint
+        with pytest.raises(ImproperlyConfigured, match="SYNCHRO_RETRIES"):
+            synchronize()
+
+
 @pytest.mark.parametrize(
     "value", ["sometimes", {"testapp.Note": "sometimes"}, {"testapp.Missing": "save"}, 5]
 )

@@ -10,7 +10,7 @@ from synchro import DisableSynchroLog, synchronize
 from synchro.models import options
 from tests.compare import assert_same
 from tests.runs import LOCAL, REMOTE, age, on_remote, synchronize_back
-from tests.testapp.models import Author, Book, Item, Note
+from tests.testapp.models import Author, Book, Country, Item, Note
 
 OTHER = {LOCAL: REMOTE, REMOTE: LOCAL}
 
@@ -144,3 +144,34 @@ def test_a_checkpoint_set_back_replays_the_deletion_of_a_row_made_after_it(model
     options.last_check = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
     synchronize()
     assert not on_remote(model).exists()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(
+            LOCAL,
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="the deletion wins over LOCAL's row, but is not sent back, since its row "
+                "was added in the same window",
+            ),
+        ),
+        REMOTE,
+    ],
+)
+@pytest.mark.parametrize(
+    ("model", "values"), [(Item, {"code": "1"}), (Country, {"code": "1", "name": "c"})]
+)
+def test_a_row_of_the_same_key_that_came_and_went_on_one_side_leaves_both_equal(
+    model, values, first
+):
+    model._base_manager.using(LOCAL).create(**values)
+    grow_old()
+    row = model._base_manager.using(REMOTE).create(**values)
+    grow_old()
+    row.delete()
+    send_from(first)
+    send_from(OTHER[first])
+    assert_same(model)
+    assert_settled()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
-from django.db import IntegrityError, connections, router, transaction
+from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.db.models import Exists, ManyToManyField, Model, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
@@ -25,6 +25,7 @@ from synchro.keys import NaturalKey, NaturalLookup
 from synchro.nodes import Side
 from synchro.remotes.base import AmbiguousKey, End, Source
 from synchro.sql import holds_plain_json
+from synchro.transient import is_lost
 
 _KEYS_PER_QUERY = 900
 _COMBINATIONS_PER_QUERY = 150
@@ -191,11 +192,19 @@ class DatabaseSource(DatabaseEnd, Source):
             # Holds for the next transaction only, and that is the one below.
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        with transaction.atomic(using=self.side.alias):
-            if connection.vendor == "postgresql":
-                with connection.cursor() as cursor:
-                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            yield
+        all_read = False
+        try:
+            with transaction.atomic(using=self.side.alias):
+                if connection.vendor == "postgresql":
+                    with connection.cursor() as cursor:
+                        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                yield
+                all_read = True
+        except DatabaseError as error:
+            # A connection that is lost now takes nothing along: REMOTE has committed.
+            if not all_read or not is_lost(error):
+                raise
+            connection.close()
 
     def _can_snapshot(self) -> bool:
         if self.connection.vendor != "sqlite":

@@ -10,7 +10,11 @@ from typing import Any
 
 from django.db import connections
 
+from tests.faults.events import Event, watched
+
 KILLED = 77
+_watches: list[Any] = []
+"""They end when nobody holds them any more."""
 
 
 def fork(work: Callable[[], None]) -> int:
@@ -42,25 +46,11 @@ def wait(child: int) -> int:
 def die_at(event: int) -> None:
     """End this process, as a kill would, right before the `event`-th event. Events are the
     statements on both databases, and each commit before and after it."""
-    seen = 0
 
-    def happened() -> None:
-        nonlocal seen
-        seen += 1
-        if seen == event:
+    def happened(seen: Event) -> None:
+        if seen.number == event:
             os._exit(KILLED)
 
-    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        happened()
-        return execute(sql, params, many, context)
-
-    for alias in ("default", "remote"):
-        connection: Any = connections[alias]
-        connection.execute_wrappers.append(wrapper)
-
-        def commit(original: Callable[[], None] = connection._commit) -> None:
-            happened()
-            original()
-            happened()
-
-        connection._commit = commit
+    watch = watched(happened)
+    watch.__enter__()
+    _watches.append(watch)
