@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from synchro import log
+from synchro import clocks, log
 from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
@@ -40,6 +40,8 @@ class SyncResult:
     """(model label, action) -> objects; actions are create, update, link and delete."""
     skipped: list[Skipped] = field(default_factory=list)
     """Changes that were not applied, and why."""
+    overwritten: list[Skipped] = field(default_factory=list)
+    """Changes on REMOTE that lost against later ones here: the other half of the conflicts."""
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
     """What a person should know about this pair of databases."""
@@ -87,6 +89,7 @@ class Run:
         self.peer = peer(local.alias, remote.uid)
         self.checkpoint: Checkpoint | None = checkpoint_value().read() if self.is_default else None
         self.newest_date: datetime | None = None
+        self.overwritten: list[Skipped] = []
         self.after = self._start()
 
     def _start(self) -> int:
@@ -157,13 +160,16 @@ class Run:
                 if since is not None:
                     # The window reaches back over what REMOTE has already.
                     change.added = False
+        # Before REMOTE's newest rows are those that this run writes.
+        wrong_clocks = clocks.warnings(self.local, self.remote, self.now)
         plan, counts = self._replay(changes)
         self._move_checkpoint()
         return SyncResult(
             changed=bool(changes) and bool(counts or plan.skipped or not plan.is_empty()),
             counts=dict(counts),
             skipped=plan.skipped,
-            warnings=self._warnings(),
+            overwritten=self.overwritten,
+            warnings=[*self._warnings(), *wrong_clocks],
         )
 
     def _watch_dates(self, rows: Iterable[LogRow]) -> Iterator[LogRow]:
@@ -187,6 +193,7 @@ class Run:
                 plan = Planner(source, remote, counterparts, rivals, self.now).make(changes)
                 counts = replay(plan, source, remote, counterparts, journal, self.progress)
                 journal.finish(counterparts, self.sealed)
+                self.overwritten = rivals.overwritten
         except DatabaseError as error:
             self._explain_missing_tables(changes, error)
             raise ReplayError(

@@ -73,6 +73,11 @@ def _synchronize(request: HttpRequest) -> None:
     if len(result.skipped) > _SKIPPED_SHOWN:
         rest = len(result.skipped) - _SKIPPED_SHOWN
         messages.warning(request, _("Not applied: %d more") % rest)
+    for skipped in result.overwritten[:_SKIPPED_SHOWN]:
+        messages.warning(request, _("Overwritten: %s") % skipped)
+    if len(result.overwritten) > _SKIPPED_SHOWN:
+        rest = len(result.overwritten) - _SKIPPED_SHOWN
+        messages.warning(request, _("Overwritten: %d more") % rest)
     for warning in result.warnings:
         messages.warning(request, warning)
 

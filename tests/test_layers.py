@@ -26,7 +26,7 @@ LAYERS = [
     ["counterparts"],
     ["rivals"],
     ["journal", "planner", "saving", "translate", "uniques"],
-    ["deletions", "links", "writing"],
+    ["clocks", "deletions", "links", "writing"],
     ["replay"],
     ["adopt", "lock", "retention", "run"],
     ["core"],

@@ -67,5 +67,10 @@ class Command(BaseCommand):
         if len(result.skipped) > _SKIPPED_SHOWN:
             rest = len(result.skipped) - _SKIPPED_SHOWN
             self.stdout.write(self.style.WARNING(_("  not applied: %d more") % rest))
+        for skipped in result.overwritten[:_SKIPPED_SHOWN]:
+            self.stdout.write(self.style.WARNING(_("  overwritten: %s") % skipped))
+        if len(result.overwritten) > _SKIPPED_SHOWN:
+            rest = len(result.overwritten) - _SKIPPED_SHOWN
+            self.stdout.write(self.style.WARNING(_("  overwritten: %d more") % rest))
         for warning in result.warnings:
             self.stderr.write(self.style.WARNING(warning))
