@@ -21,6 +21,7 @@ from synchro.lock import only_run
 from synchro.models import Peer, Reference, checkpoint_value
 from synchro.nodes import Side, own_node, require_tables, side
 from synchro.replay import Progress
+from synchro.restored import Renewal, renew
 from synchro.run import Run, SyncResult
 from synchro.suspend import DisableSynchroLog, disable_synchro_log
 
@@ -30,6 +31,7 @@ __all__ = [
     "NaturalManager",
     "SyncResult",
     "adopt_copy",
+    "adopt_restored",
     "call_synchronize",
     "disable_synchro_log",
     "reset_synchro",
@@ -141,6 +143,24 @@ def adopt_copy(
     refuse_open_transactions(here.alias, there.alias)
     with only_run(here, there):
         return adopt(here, there, since=since, progress=progress)
+
+
+def adopt_restored(
+    remote: str | None = None,
+    *,
+    since: datetime | None = None,
+    progress: Progress = _no_progress,
+) -> list[Renewal]:
+    """Give LOCAL or ``remote``, whichever was restored from a backup, a new identity, so that the
+    two can synchronize again.
+
+    ``since``: when the backup was made, if that is known. Returns what was done, for one of them
+    or, if it was both, for each. Raises NodeError if neither was restored.
+    """
+    here, there = sides(remote_alias(remote))
+    refuse_open_transactions(here.alias, there.alias)
+    with only_run(here, there):
+        return renew(here, there, since=since, progress=progress)
 
 
 def call_synchronize(**kwargs: Any) -> str:

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from django.apps import apps
 from django.db import IntegrityError, connections, transaction
+from django.db.models import Max
 from django.db.models.signals import post_migrate
+from django.utils import timezone
 
 from synchro.exceptions import NodeError
 from synchro.models import Batch, ChangeLog, Node, Peer, Reference
@@ -101,6 +103,21 @@ def own_node(alias: str) -> Node:
             # Another process was quicker.
             node = nodes.get(pk=SELF)
     return node
+
+
+def take_identity(alias: str, uid: str, *, last_batch: int) -> Node:
+    """Put a new identity in force, and keep the old one as retired. Returns that."""
+    old = own_node(alias)
+    now = timezone.now()
+    nodes = Node.objects.using(alias)
+    nodes.filter(pk=SELF).update(uid=uid, last_batch=last_batch, created=now)
+    # The row in force was inserted by its key: no sequence knows of that key.
+    last = nodes.aggregate(last=Max("pk"))["last"]
+    retired = Node(
+        pk=last + 1, uid=old.uid, last_batch=old.last_batch, created=old.created, retired=now
+    )
+    retired.save(using=alias, force_insert=True)
+    return retired
 
 
 def side(alias: str) -> Side:

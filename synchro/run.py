@@ -15,8 +15,9 @@ from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.exceptions import NodeError, ReplayError
+from synchro.histories import require_one_history, token
 from synchro.journal import Journal
-from synchro.models import Batch, Peer, Reference, checkpoint_value
+from synchro.models import Reference, checkpoint_value
 from synchro.nodes import Side, missing_tables, peer
 from synchro.plan import Collapse, LogRow, Plan, Skipped, collapse
 from synchro.planner import Planner
@@ -105,16 +106,10 @@ class Run:
                 f"are whose. If {self.local.alias!r} is the copy, give it an identity of its own "
                 f"first: manage.py synchro_adopt --remote {self.remote.alias}"
             )
-        applied = peer(self.remote.alias, self.local.uid)
-        if applied.received_batch > self.sealed.number or self._is_foreign(applied):
-            raise NodeError(
-                f"{self.remote.alias!r} has applied batch {applied.received_batch} of this "
-                f"database, which {self.local.alias!r} does not know: it was restored from a "
-                "backup, or copied. Give it a new identity before it synchronizes again."
-            )
+        require_one_history(self.local, self.remote)
         # What REMOTE has committed counts: LOCAL may have been killed before it wrote that down,
         # and REMOTE may have been restored from a backup.
-        return applied.received_batch
+        return peer(self.remote.alias, self.local.uid).received_batch
 
     def _recognize(self) -> None:
         """REMOTE may have got synchro's tables since the last run: what LOCAL kept under its alias
@@ -124,7 +119,7 @@ class Run:
             return
         there = peer(self.remote.alias, self.local.uid)
         there.received_batch = max(there.received_batch, old.sent_batch)
-        there.received_token = self._token(there.received_batch) or ""
+        there.received_token = token(self.local.alias, there.received_batch) or ""
         there.save(using=self.remote.alias)
         with transaction.atomic(using=self.local.alias):
             references = Reference.objects.using(self.local.alias).filter(node=old.node)
@@ -132,17 +127,6 @@ class Run:
             old.node = self.remote.uid
             old.save(using=self.local.alias)
         self.peer = old
-
-    def _token(self, number: int) -> str | None:
-        """The token of one of LOCAL's batches."""
-        batches = Batch.objects.using(self.local.alias).filter(number=number)
-        return batches.values_list("token", flat=True).first()
-
-    def _is_foreign(self, applied: Peer) -> bool:
-        if not applied.received_batch:
-            return False
-        token = self._token(applied.received_batch)
-        return token is not None and token != applied.received_token
 
     def go(self) -> SyncResult:
         assigned = self.checkpoint is not None and self.checkpoint.assigned

@@ -19,7 +19,7 @@ LAYERS = [
     ["nodes"],
     ["capture"],
     ["conflicts", "plan", "receivers"],
-    ["log"],
+    ["histories", "log"],
     ["sql", "remotes.base"],
     ["references"],
     ["remotes.database"],
@@ -28,7 +28,7 @@ LAYERS = [
     ["journal", "planner", "saving", "translate", "uniques"],
     ["clocks", "deletions", "links", "writing"],
     ["replay"],
-    ["adopt", "lock", "retention", "run"],
+    ["adopt", "lock", "restored", "retention", "run"],
     ["core"],
     [
         "checks",
