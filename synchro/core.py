@@ -17,7 +17,7 @@ from synchro.adopt import Adoption, adopt
 from synchro.conf import conf
 from synchro.exceptions import NodeError, SynchroError
 from synchro.keys import NaturalKeyModel, NaturalManager
-from synchro.lock import only_run
+from synchro.lock import are_one, only_run
 from synchro.models import Peer, Reference, checkpoint_value
 from synchro.nodes import Side, own_node, require_tables, side
 from synchro.replay import Progress
@@ -124,6 +124,11 @@ def sides(remote: str) -> tuple[Side, Side]:
             cause = " ".join(str(error).split())
             raise NodeError(f"The database {alias!r} does not answer: {cause}") from error
     here, there = found
+    if here.uid == there.uid and are_one(here, there):
+        raise SynchroError(
+            f"{here.alias!r} and {there.alias!r} lead to one and the same database: name another "
+            "one as REMOTE."
+        )
     return here, there
 
 

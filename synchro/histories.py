@@ -1,14 +1,15 @@
 """Whether two databases remember the same history of one of them.
 
-A database that was restored from a backup does not know what it did after that backup was made; the
-others do. Batches have random tokens, so that one with the same number is not taken for the same.
+A database that was restored from a backup does not know what it did after that backup was made;
+the others do. Batches have random tokens, so that one with the same number is not taken for the
+same.
 """
 
 from __future__ import annotations
 
 from synchro.exceptions import NodeError
 from synchro.models import Batch, Node, Peer
-from synchro.nodes import SELF, Side, own_node, peer
+from synchro.nodes import SELF, Side, address, own_node, peer
 
 
 def token(alias: str, number: int) -> str | None:
@@ -42,6 +43,22 @@ def earlier_identity(side: Side, other: Side) -> str | None:
     )
     known = set(Peer.objects.using(other.alias).values_list("node", flat=True))
     return next((uid for uid in retired if uid in known), None)
+
+
+def require_same_place(local: Side, remote: Side, known: Peer) -> None:
+    """Raise NodeError if the alias of a REMOTE without synchro's tables leads to another place
+    than in the last run: nothing else tells whether it is the same database."""
+    # A peer without tables has sent no batch: the field holds its address.
+    if known.received_token in ("", address(remote.alias)):
+        return
+    peers = f"Peer.objects.using({local.alias!r}).filter(node={remote.uid!r})"
+    references = f"Reference.objects.using({local.alias!r}).filter(node={remote.uid!r})"
+    raise NodeError(
+        f"{remote.alias!r} is not where it was in the last run (HOST, PORT or NAME in DATABASES "
+        "has changed), and it has no tables of synchro by which to recognize it. If it is the "
+        f"same database in another place: {peers}.update(received_token=''). If it is another "
+        f"database: {references}.delete() and {peers}.delete() (both are in synchro.models)"
+    )
 
 
 def require_one_history(local: Side, remote: Side) -> None:

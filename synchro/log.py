@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from synchro.chunks import batched
 from synchro.conflicts import RemoteChange
-from synchro.models import DELETION, M2M_CHANGE, Batch, ChangeLog, Node
+from synchro.exceptions import PlanError
+from synchro.models import ACTIONS, DELETION, M2M_CHANGE, Batch, ChangeLog, Node
 from synchro.nodes import SELF, own_node
 from synchro.plan import LogRow
 
@@ -27,6 +28,7 @@ _COLUMNS: Final = (
     "key",
     "origin",
 )
+_ACTIONS: Final = tuple(action for action, _ in ACTIONS)
 _KEYS_PER_STATEMENT: Final = 500
 
 
@@ -89,6 +91,13 @@ def pending(
         .iterator(chunk_size=2000)
     )
     for label, object_id, action, date, origin_date, field, key, origin in found:
+        if action not in _ACTIONS:
+            raise PlanError(
+                f"The change log has an entry of {label} {object_id} with the action {action}, "
+                f"which does not exist (there are {', '.join(map(str, _ACTIONS))}). Correct or "
+                f"delete it: ChangeLog.objects.filter(label={label!r}, object_id={object_id!r}, "
+                f"action={action})"
+            )
         yield LogRow(
             label, object_id, action, aware(date), aware(origin_date or date), field, key, origin
         )

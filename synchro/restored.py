@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.apps import apps
 from django.db import transaction
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import F, Max, Model, Q, QuerySet
 
 from synchro import log
 from synchro.chunks import batched
@@ -111,6 +111,8 @@ class _Carrier:
 
     def _find_last_agreed(self) -> int:
         """The last row in the other's log that the last remembered run wrote; 0 if none."""
+        if self.mine.sent_at is None:
+            return 0
         rows = ChangeLog.objects.using(self.other.alias).filter(date=self.mine.sent_at)
         return int(rows.exclude(origin="").aggregate(last=Max("pk"))["last"] or 0)
 
@@ -303,10 +305,11 @@ class _Carrier:
             yield list(rows.filter(pk__in=chunk))
 
 
-def _root(label: str) -> Any:
+def _root(label: str) -> type[Model] | None:
     """The model whose references stand for the objects of a model; None if not installed."""
     try:
-        return identity(apps.get_model(label))
+        model: type[Model] = apps.get_model(label)
+        return identity(model)
     except (LookupError, ValueError):
         return None
 

@@ -14,11 +14,11 @@ from synchro import clocks, log
 from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
-from synchro.exceptions import NodeError, ReplayError
-from synchro.histories import require_one_history, token
+from synchro.exceptions import CheckpointError, NodeError, ReplayError
+from synchro.histories import require_one_history, require_same_place, token
 from synchro.journal import Journal
 from synchro.models import Reference, checkpoint_value
-from synchro.nodes import Side, missing_tables, peer
+from synchro.nodes import Side, address, missing_tables, peer
 from synchro.plan import Collapse, LogRow, Plan, Skipped, collapse
 from synchro.planner import Planner
 from synchro.references import References
@@ -97,6 +97,7 @@ class Run:
         """The batch after which this run takes over. Raises NodeError if REMOTE is not who it
         was, or knows more of LOCAL than LOCAL does."""
         if not self.remote.has_tables:
+            require_same_place(self.local, self.remote, self.peer)
             return self.peer.sent_batch
         self._recognize()
         if self.remote.uid == self.local.uid:
@@ -124,13 +125,12 @@ class Run:
         with transaction.atomic(using=self.local.alias):
             references = Reference.objects.using(self.local.alias).filter(node=old.node)
             references.update(node=self.remote.uid)
-            old.node = self.remote.uid
+            old.node, old.received_token = self.remote.uid, ""
             old.save(using=self.local.alias)
         self.peer = old
 
     def go(self) -> SyncResult:
-        assigned = self.checkpoint is not None and self.checkpoint.assigned
-        since = self.checkpoint.date if self.checkpoint is not None and assigned else None
+        since = self._since()
         if self.sealed.number <= self.after and since is None:
             self._catch_up()
             return SyncResult(changed=False, warnings=self._warnings())
@@ -155,6 +155,18 @@ class Run:
             overwritten=self.overwritten,
             warnings=[*self._warnings(), *wrong_clocks],
         )
+
+    def _since(self) -> datetime | None:
+        """The checkpoint, if a person has assigned one: it bounds this run."""
+        if self.checkpoint is None or not self.checkpoint.assigned:
+            return None
+        if self.checkpoint.date > self.now + clocks.TOLERANCE:
+            raise CheckpointError(
+                f"The checkpoint was assigned a time in the future ({self.checkpoint.date}): "
+                "nothing of what was logged until then would ever be sent. Assign "
+                "synchro.models.options.last_check a time that has passed."
+            )
+        return self.checkpoint.date
 
     def _watch_dates(self, rows: Iterable[LogRow]) -> Iterator[LogRow]:
         """The rows as they are; notes when the newest was logged."""
@@ -217,6 +229,8 @@ class Run:
     def _save_peer(self) -> None:
         self.peer.sent_batch = self.sealed.number
         self.peer.sent_at = log.stored(self.now)
+        if not self.remote.has_tables:
+            self.peer.received_token = address(self.remote.alias)
         self.peer.save(using=self.local.alias)
 
     def _warnings(self) -> list[str]:

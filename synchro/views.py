@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib import admin, messages
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import ImproperlyConfigured
@@ -15,7 +17,7 @@ from django.views.decorators.csrf import csrf_protect
 from synchro.checkpoint import NEVER
 from synchro.conf import conf
 from synchro.core import reset_synchro, synchronize
-from synchro.exceptions import SynchroError
+from synchro.exceptions import CheckpointError, SynchroError
 from synchro.models import options
 
 _SKIPPED_SHOWN = 20
@@ -35,7 +37,7 @@ def synchro(request: HttpRequest) -> HttpResponse:
     if "reset" in request.POST:
         _reset(request)
         return HttpResponseRedirect(request.path)
-    last = options.last_check
+    last = _last(request)
     context = {
         **admin.site.each_context(request),
         "title": _("Synchronization"),
@@ -44,6 +46,14 @@ def synchro(request: HttpRequest) -> HttpResponse:
         "reset_allowed": conf.allow_reset,
     }
     return TemplateResponse(request, "synchro.html", context)
+
+
+def _last(request: HttpRequest) -> datetime | None:
+    try:
+        return options.last_check  # type: ignore[no-any-return]
+    except CheckpointError as error:
+        messages.error(request, str(error))
+        return None
 
 
 def _remote_name() -> str | None:

@@ -13,8 +13,8 @@ ROOT = Path(synchro.__file__).parent
 
 # From the bottom of the building to the roof. Names on one line do not know each other.
 LAYERS = [
-    ["exceptions", "chunks", "checkpoint", "suspend", "legacy"],
-    ["graph", "keys"],
+    ["exceptions", "chunks", "suspend", "legacy"],
+    ["checkpoint", "graph", "keys"],
     ["conf", "models", "takeover"],
     ["nodes"],
     ["capture"],

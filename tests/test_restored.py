@@ -9,10 +9,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from synchro import DisableSynchroLog, synchronize
+from synchro import synchronize
 from synchro.core import adopt_restored
 from synchro.exceptions import NodeError
-from synchro.models import ChangeLog, Node, Peer, Reference
+from synchro.models import ChangeLog, Node, Peer
 from synchro.retention import purge
 from tests.backups import Backup
 from tests.compare import assert_same
@@ -474,5 +474,3 @@ def test_an_edit_on_a_restored_remote_is_a_conflict_though_its_batch_number_is_o
     result = synchronize()
     assert [skipped.reason for skipped in result.skipped] == ["remote-newer"]
     assert "edited there" in names()
-
-

@@ -1,5 +1,5 @@
-"""``manage.py synchro_adopt``: a copy of a database, or one that was restored from a backup, becomes
-a node of its own."""
+"""``manage.py synchro_adopt``: a copy of a database, or one that was restored from a backup,
+becomes a node of its own."""
 
 from __future__ import annotations
 
