@@ -44,7 +44,7 @@ def parse(text: str) -> Checkpoint:
     try:
         date = datetime.fromisoformat(body)
     except ValueError:
-        date = _parse_0x(body)
+        date = _parse_0x(text)
     if timezone.is_naive(date):
         return Checkpoint(date=timezone.make_aware(date), assigned=True)
     return Checkpoint(date=date, assigned=text.endswith(ASSIGNED))

@@ -19,7 +19,7 @@ from synchro.exceptions import NodeError, SynchroError
 from synchro.keys import NaturalKeyModel, NaturalManager
 from synchro.lock import are_one, only_run
 from synchro.models import Peer, Reference, checkpoint_value
-from synchro.nodes import Side, own_node, require_tables, side
+from synchro.nodes import Side, own_node, require_file, require_tables, side
 from synchro.replay import Progress
 from synchro.restored import Renewal, renew
 from synchro.run import Run, SyncResult
@@ -117,6 +117,7 @@ def sides(remote: str) -> tuple[Side, Side]:
     found = []
     for alias in (conf.local, remote):
         try:
+            require_file(alias)
             if alias == conf.local:
                 require_tables(alias)
             found.append(side(alias))

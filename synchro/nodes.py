@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from django.apps import apps
@@ -93,6 +94,18 @@ def has_tables(alias: str) -> bool:
             f"Run: manage.py migrate --database={alias}"
         )
     return not tables.missing
+
+
+def require_file(alias: str) -> None:
+    """Raise NodeError if a SQLite database does not exist: connecting would make an empty one."""
+    connection: Any = connections[alias]
+    if connection.vendor == "sqlite" and not connection.is_in_memory_db():
+        path = Path(connection.settings_dict["NAME"])
+        if not path.exists():
+            raise NodeError(
+                f"The database {alias!r} does not exist: there is no file {str(path)!r}. Mend its "
+                f"NAME in DATABASES, or make it: manage.py migrate --database={alias}"
+            )
 
 
 def require_tables(alias: str) -> None:

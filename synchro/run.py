@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, OperationalError, ProgrammingError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -190,6 +190,10 @@ class Run:
                 counts = replay(plan, source, remote, counterparts, journal, self.progress)
                 journal.finish(counterparts, self.sealed)
                 self.overwritten = rivals.overwritten
+        except ReplayError as error:
+            if isinstance(error.__cause__, ProgrammingError | OperationalError):
+                self._explain_missing_tables(changes, error)
+            raise
         except DatabaseError as error:
             self._explain_missing_tables(changes, error)
             raise ReplayError(
@@ -199,13 +203,18 @@ class Run:
             ) from error
         return plan, dict(counts)
 
-    def _explain_missing_tables(self, changes: Collapse, error: DatabaseError) -> None:
+    def _explain_missing_tables(self, changes: Collapse, error: Exception) -> None:
         """Raise NodeError if REMOTE lacks tables or columns of the models that were changed."""
-        missing = missing_tables(self.remote.alias, changes)
+        try:
+            missing = missing_tables(self.remote.alias, changes)
+        except DatabaseError:
+            # It does not answer any more: then that is what went wrong.
+            return
         if missing:
             raise NodeError(
                 f"{self.remote.alias!r} lacks the table or columns of {', '.join(missing)}. "
-                f"Run: manage.py migrate --database={self.remote.alias}"
+                f"Run: manage.py migrate --database={self.remote.alias} "
+                f"({' '.join(str(error).split())})"
             ) from error
 
     def _move_checkpoint(self) -> None:
