@@ -16,8 +16,7 @@ from typing import Any, Final
 
 from django.apps import apps
 from django.db import transaction
-from django.db.models import Max, Model, QuerySet
-from django.utils import timezone
+from django.db.models import Model, QuerySet
 
 from synchro import log
 from synchro.chunks import batched
@@ -31,13 +30,12 @@ from synchro.models import (
     Batch,
     ChangeLog,
     HeldChange,
-    Node,
     Peer,
     Reference,
     checkpoint_value,
     new_token,
 )
-from synchro.nodes import SELF, Side, own_node
+from synchro.nodes import Side, own_node, take_identity
 from synchro.references import References
 from synchro.remotes.database import DatabaseEnd, DatabaseSource
 
@@ -155,15 +153,8 @@ def _take_identity(
     """Retire the identity that came with the copy, and mark the log that came with it as
     REMOTE's."""
     alias = new.alias
-    old = own_node(alias)
     number = batch.number
-    now = timezone.now()
-    Node.objects.using(alias).filter(pk=SELF).update(uid=new.uid, last_batch=number, created=now)
-    # The row in force was inserted by its key: no sequence knows of that key.
-    last = Node.objects.using(alias).aggregate(last=Max("pk"))["last"]
-    Node(
-        pk=last + 1, uid=old.uid, last_batch=old.last_batch, created=old.created, retired=now
-    ).save(using=alias, force_insert=True)
+    old = take_identity(alias, new.uid, last_batch=number)
     came = ChangeLog.objects.using(alias)
     came = (
         came.filter(id__lte=boundary)

@@ -34,7 +34,7 @@ from synchro.keys import (
     object_id,
 )
 from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, ChangeLog
-from synchro.nodes import has_tables
+from synchro.nodes import has_log
 from synchro.suspend import is_suspended
 
 logger = logging.getLogger("synchro.capture")
@@ -49,7 +49,7 @@ _wrapped: list[type[Model]] = []
 
 def is_logged(alias: str) -> bool:
     """Whether a write to the database, in the current context, is logged."""
-    return not is_suspended() and alias in conf.logged_aliases and has_tables(alias)
+    return not is_suspended() and alias in conf.logged_aliases and has_log(alias)
 
 
 def connect() -> None:

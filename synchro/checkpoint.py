@@ -18,6 +18,8 @@ from dbsettings.signals import setting_changed
 from django.core.cache import cache
 from django.utils import timezone
 
+from synchro.exceptions import CheckpointError
+
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """The checkpoint before the first run."""
 
@@ -37,12 +39,12 @@ class Checkpoint:
 
 
 def parse(text: str) -> Checkpoint:
-    """Read a stored checkpoint; text of 0.x counts as assigned. Raises ValueError."""
+    """Read a stored checkpoint; text of 0.x counts as assigned. Raises CheckpointError."""
     body = text.removesuffix(ASSIGNED)
     try:
         date = datetime.fromisoformat(body)
     except ValueError:
-        date = _parse_0x(body)
+        date = _parse_0x(text)
     if timezone.is_naive(date):
         return Checkpoint(date=timezone.make_aware(date), assigned=True)
     return Checkpoint(date=date, assigned=text.endswith(ASSIGNED))
@@ -54,7 +56,7 @@ def _parse_0x(text: str) -> datetime:
             return datetime.strptime(text, format)
         except ValueError:
             continue
-    raise ValueError(
+    raise CheckpointError(
         f"The stored checkpoint {text!r} is not a date: assign synchro.models.options.last_check."
     )
 

@@ -19,10 +19,11 @@ from synchro.conf import conf
 from synchro.exceptions import LockError, NodeError, ReplayError, SynchroError
 from synchro.fate import Fate, State
 from synchro.keys import NaturalKeyModel, NaturalManager
-from synchro.lock import only_run
+from synchro.lock import are_one, only_run
 from synchro.models import Peer, Reference, checkpoint_value
-from synchro.nodes import Side, own_node, require_tables, side
+from synchro.nodes import Side, own_node, require_file, require_tables, side
 from synchro.replay import Progress
+from synchro.restored import Renewal, renew
 from synchro.retries import describe, persist
 from synchro.run import Run, SyncResult
 from synchro.suspend import DisableSynchroLog, disable_synchro_log
@@ -34,6 +35,7 @@ __all__ = [
     "NaturalManager",
     "SyncResult",
     "adopt_copy",
+    "adopt_restored",
     "call_synchronize",
     "disable_synchro_log",
     "reset_synchro",
@@ -183,6 +185,7 @@ def sides(remote: str) -> tuple[Side, Side]:
     found = []
     for alias in (conf.local, remote):
         try:
+            require_file(alias)
             if alias == conf.local:
                 require_tables(alias)
             found.append(side(alias))
@@ -193,6 +196,11 @@ def sides(remote: str) -> tuple[Side, Side]:
                 "the next run tries again."
             ) from error
     here, there = found
+    if here.uid == there.uid and are_one(here, there):
+        raise SynchroError(
+            f"{here.alias!r} and {there.alias!r} lead to one and the same database: name another "
+            "one as REMOTE."
+        )
     return here, there
 
 
@@ -212,6 +220,24 @@ def adopt_copy(
     refuse_open_transactions(here.alias, there.alias)
     with only_run(here, there):
         return adopt(here, there, since=since, progress=progress)
+
+
+def adopt_restored(
+    remote: str | None = None,
+    *,
+    since: datetime | None = None,
+    progress: Progress = no_progress,
+) -> list[Renewal]:
+    """Give LOCAL or ``remote``, whichever was restored from a backup, a new identity, so that the
+    two can synchronize again.
+
+    ``since``: when the backup was made, if that is known. Returns what was done, for one of them
+    or, if it was both, for each. Raises NodeError if neither was restored.
+    """
+    here, there = sides(remote_alias(remote))
+    refuse_open_transactions(here.alias, there.alias)
+    with only_run(here, there):
+        return renew(here, there, since=since, progress=progress)
 
 
 def call_synchronize(**kwargs: Any) -> str:

@@ -13,7 +13,7 @@ from django.db.models import CompositePrimaryKey, ForeignKey, Model
 
 from synchro.chunks import batched
 from synchro.conf import conf
-from synchro.exceptions import NaturalKeyError
+from synchro.exceptions import NaturalKeyError, PlanError
 from synchro.graph import (
     concrete,
     foreign_keys,
@@ -40,6 +40,8 @@ class Counterparts:
         """The natural keys of objects that are gone on LOCAL, by key there."""
         self._matched: dict[type[Model], dict[Any, Any]] = {}
         self._busy: dict[type[Model], set[Any]] = {}
+        self._referred: dict[type[Model], dict[Any, Any]] = {}
+        """REMOTE key -> the LOCAL key that a reference gives it, of all that were asked for."""
 
     def get(self, model: type[Model], pk: Any) -> Any:
         """The key on REMOTE, None if REMOTE lacks the object or it was not resolved."""
@@ -174,6 +176,18 @@ class Counterparts:
             return {}
         found = self.references.to_remote(root, pks)
         existing = self.remote.existing(root, found.values())
+        referred = self._referred.setdefault(root, {})
+        for pk, key in found.items():
+            if key in existing and referred.setdefault(key, pk) != pk:
+                label = root._meta.label_lower
+                raise PlanError(
+                    f"{root._meta.label} {referred[key]} and {pk} both stand for {key} on "
+                    f"{self.remote.side.alias!r}, as references say that contradict each other. "
+                    "Delete the wrong one, in both databases: "
+                    f"Reference.objects.using({self.source.side.alias!r}).filter(label={label!r}, "
+                    f"local_object_id=...), Reference.objects.using({self.remote.side.alias!r})"
+                    f".filter(label={label!r}, remote_object_id=...)"
+                )
         return {pk: key for pk, key in found.items() if key in existing}
 
     # -- by natural key

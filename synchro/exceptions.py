@@ -18,6 +18,10 @@ class NodeError(SynchroError):
     """The two databases cannot be told apart, or one was restored, copied or half migrated."""
 
 
+class CheckpointError(SynchroError, ValueError):
+    """The stored checkpoint cannot be read, or lies in the future."""
+
+
 class LockError(SynchroError):
     """Another run between the same two databases is going on."""
 

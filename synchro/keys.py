@@ -313,7 +313,7 @@ def load_key(text: str) -> NaturalKey:
     """The natural key in a JSON text; raises NaturalKeyError if it is not one."""
     try:
         key = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NaturalKeyError(f"{text!r} is not a natural key as JSON.") from error
     if not isinstance(key, list):
         raise NaturalKeyError(f"{text!r} is not a natural key as JSON: it is not a list.")
@@ -321,6 +321,8 @@ def load_key(text: str) -> NaturalKey:
 
 
 def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        raise NaturalKeyError(f"{value!r} cannot be part of a natural key.")
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
@@ -357,6 +359,15 @@ def key_field(field: Field[Any, Any]) -> Field[Any, Any]:
     return field
 
 
+def _part(field: Field[Any, Any], value: Any) -> Any:
+    found = key_field(field).to_python(value)
+    if found is None:
+        raise ValueError("a key is never empty")
+    if isinstance(found, int) and not -(2**63) <= found < 2**63:
+        raise ValueError("no database has numbers of this size")
+    return found
+
+
 def load_object_id(model: type[Model], text: str) -> Any:
     """The primary key in a text made by ``object_id``; raises NaturalKeyError if unreadable."""
     pk = model._meta.pk
@@ -366,10 +377,8 @@ def load_object_id(model: type[Model], text: str) -> Any:
             fields = model._meta.pk_fields
             if not isinstance(parts, list) or len(parts) != len(fields):
                 raise ValueError(f"it needs {len(fields)} parts")
-            return tuple(
-                key_field(field).to_python(part) for field, part in zip(fields, parts, strict=True)
-            )
-        return key_field(cast(Any, pk)).to_python(text)
+            return tuple(_part(field, part) for field, part in zip(fields, parts, strict=True))
+        return _part(cast(Any, pk), text)
     except (ValidationError, ValueError, TypeError) as error:
         raise NaturalKeyError(
             f"{model._meta.label}: {text!r} is not a primary key of this model ({error})."

@@ -7,6 +7,7 @@ beside the database (SQLite): it ends with its holder, however that one dies.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,30 @@ def only_run(one: Side, other: Side, *, wait: float = 0.0) -> Iterator[None]:
                 release = _try(side, name)
             held.callback(release)
         yield
+
+
+def are_one(one: Side, other: Side) -> bool:
+    """Whether two aliases lead to the same database: a lock that was taken by way of one cannot be
+    taken by way of the other. Not to be asked within a run between the two."""
+    pair = [connections[side.alias] for side in (one, other)]
+    if {connection.vendor for connection in pair} == {"sqlite"}:
+        names = [str(connection.settings_dict["NAME"]) for connection in pair]
+        if any(connection.is_in_memory_db() for connection in pair):  # type: ignore[attr-defined]
+            return names[0] == names[1]
+        return Path(names[0]).samefile(names[1])
+    if pair[0].vendor != pair[1].vendor:
+        return False
+    name = secrets.token_hex(32)
+    release = _try(one, name)
+    if release is None:
+        return False
+    try:
+        second = _try(other, name)
+        if second is not None:
+            second()
+        return second is None
+    finally:
+        release()
 
 
 def _try(side: Side, name: str) -> Release | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet
@@ -13,7 +14,8 @@ from django.utils import timezone
 
 from synchro.chunks import batched
 from synchro.conflicts import RemoteChange
-from synchro.models import DELETION, M2M_CHANGE, Batch, ChangeLog, Node
+from synchro.exceptions import PlanError
+from synchro.models import ACTIONS, DELETION, M2M_CHANGE, Batch, ChangeLog, Node
 from synchro.nodes import SELF, own_node
 from synchro.plan import LogRow
 
@@ -27,6 +29,7 @@ _COLUMNS: Final = (
     "key",
     "origin",
 )
+_ACTIONS: Final = tuple(action for action, _ in ACTIONS)
 _KEYS_PER_STATEMENT: Final = 500
 
 
@@ -88,10 +91,30 @@ def pending(
         .values_list(*_COLUMNS)
         .iterator(chunk_size=2000)
     )
-    for label, object_id, action, date, origin_date, field, key, origin in found:
-        yield LogRow(
-            label, object_id, action, aware(date), aware(origin_date or date), field, key, origin
-        )
+    # An error must not leave a cursor open on the server: whoever closes it later would break a
+    # transaction of somebody else's.
+    with closing(cast("Generator[Any]", found)):
+        for label, object_id, action, date, origin_date, field, key, origin in found:
+            if action not in _ACTIONS:
+                raise _unknown_action(label, object_id, action)
+            yield LogRow(
+                label,
+                object_id,
+                action,
+                aware(date),
+                aware(origin_date or date),
+                field,
+                key,
+                origin,
+            )
+
+
+def _unknown_action(label: str, object_id: str, action: int) -> PlanError:
+    return PlanError(
+        f"The change log has an entry of {label} {object_id} with the action {action}, which does "
+        f"not exist (there are {', '.join(map(str, _ACTIONS))}). Correct or delete it: "
+        f"ChangeLog.objects.filter(label={label!r}, object_id={object_id!r}, action={action})"
+    )
 
 
 def newest(

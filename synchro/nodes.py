@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from django.apps import apps
 from django.db import IntegrityError, connections, transaction
+from django.db.models import Max, Model
 from django.db.models.signals import post_migrate
+from django.utils import timezone
 
 from synchro.exceptions import NodeError
+from synchro.graph import concrete, foreign_keys, target, through
 from synchro.models import Batch, ChangeLog, HeldChange, Node, Peer, Reference
 
 SELF: Final = 1
@@ -19,31 +26,93 @@ SELF: Final = 1
 
 _TABLES: Final = (Batch, ChangeLog, HeldChange, Node, Peer, Reference)
 _RECHECK_SECONDS: Final = 60.0
+_PLACE: Final = ("HOST", "PORT", "NAME")
+"""What in an entry of DATABASES says which database it is."""
 
-# alias -> (whether the tables are there, when that was looked up). "Yes" stays true until a
-# migration; "no" is looked up again, since another process may have migrated meanwhile.
-_seen: dict[str, tuple[bool, float]] = {}
+
+@dataclass(frozen=True, kw_only=True)
+class _Tables:
+    """Which of synchro's tables a database has."""
+
+    missing: tuple[str, ...]
+    """Those that are not there, or lack columns."""
+    some: bool
+    """Whether any is there at all."""
+    log: bool
+    """Whether the change log is there."""
+
+
+# alias -> (its tables, when that was looked up). "All" stays true until a migration; anything
+# else is looked up again, since another process may have migrated meanwhile.
+_seen: dict[str, tuple[_Tables, float]] = {}
+
+
+def _tables(alias: str) -> _Tables:
+    known = _seen.get(alias)
+    if known is not None:
+        tables, when = known
+        if not tables.missing or time.monotonic() - when < _RECHECK_SECONDS:
+            return tables
+    with connections[alias].cursor() as cursor:
+        names = set(connections[alias].introspection.table_names(cursor))
+        missing = tuple(
+            model._meta.db_table
+            for model in _TABLES
+            if not _has_table(alias, cursor, names, model)
+        )
+    tables = _Tables(
+        missing=missing,
+        some=any(model._meta.db_table in names for model in _TABLES),
+        log=ChangeLog._meta.db_table not in missing,
+    )
+    _seen[alias] = (tables, time.monotonic())
+    return tables
+
+
+def _has_table(alias: str, cursor: Any, names: set[str], model: type[Model]) -> bool:
+    """Whether the database has the model's own table, with all its columns."""
+    options = model._meta
+    if options.db_table not in names:
+        return False
+    found = connections[alias].introspection.get_table_description(cursor, options.db_table)
+    present = {column.name for column in found}
+    return all(field.column in present for field in options.local_concrete_fields)
+
+
+def has_log(alias: str) -> bool:
+    """Whether the database has a change log to write to, whatever else it lacks."""
+    return _tables(alias).log
 
 
 def has_tables(alias: str) -> bool:
     """Whether synchro's tables exist in the database. Raises NodeError if only some do."""
-    known = _seen.get(alias)
-    if known is not None and (known[0] or time.monotonic() - known[1] < _RECHECK_SECONDS):
-        return known[0]
-    connection = connections[alias]
-    with connection.cursor() as cursor:
-        names = set(connection.introspection.table_names(cursor))
-    present = [model for model in _TABLES if model._meta.db_table in names]
-    complete = len(present) == len(_TABLES)
-    _seen[alias] = (complete, time.monotonic())
-    return complete
+    tables = _tables(alias)
+    if tables.missing and tables.some:
+        raise NodeError(
+            f"The database {alias!r} has only some of synchro's tables, or old ones: it lacks "
+            f"{', '.join(tables.missing)} or columns of it. "
+            f"Run: manage.py migrate --database={alias}"
+        )
+    return not tables.missing
+
+
+def require_file(alias: str) -> None:
+    """Raise NodeError if a SQLite database does not exist: connecting would make an empty one."""
+    connection: Any = connections[alias]
+    if connection.vendor == "sqlite" and not connection.is_in_memory_db():
+        path = Path(connection.settings_dict["NAME"])
+        if not path.exists():
+            raise NodeError(
+                f"The database {alias!r} does not exist: there is no file {str(path)!r}. Mend its "
+                f"NAME in DATABASES, or make it: manage.py migrate --database={alias}"
+            )
 
 
 def require_tables(alias: str) -> None:
     """Raise NodeError unless synchro's tables exist in the database."""
-    if not has_tables(alias):
+    if _tables(alias).missing:
         forget_tables()
-        if not has_tables(alias):
+        if _tables(alias).missing:
             raise NodeError(
                 f"The database {alias!r} has no (or not all of) synchro's tables. "
                 f"Run: manage.py migrate --database={alias}"
@@ -56,23 +125,31 @@ def forget_tables(**kwargs: Any) -> None:
 
 
 def missing_tables(alias: str, labels: Iterable[str]) -> list[str]:
-    """Of which models (by label) the database lacks the table, or columns of it."""
-    connection = connections[alias]
-    missing = []
-    with connection.cursor() as cursor:
-        names = set(connection.introspection.table_names(cursor))
-        for label in labels:
-            try:
-                options = apps.get_model(label)._meta
-            except (LookupError, ValueError):
-                continue
-            columns = {field.column for field in options.local_concrete_fields}
-            if options.db_table in names:
-                present = connection.introspection.get_table_description(cursor, options.db_table)
-                columns -= {column.name for column in present}
-            if columns:
-                missing.append(options.label)
-    return missing
+    """Of which models (by label), or models that their rows need, the database lacks the table or
+    columns of it."""
+    with connections[alias].cursor() as cursor:
+        names = set(connections[alias].introspection.table_names(cursor))
+        return [
+            model._meta.label
+            for model in _needed(labels)
+            if not _has_table(alias, cursor, names, model)
+        ]
+
+
+def _needed(labels: Iterable[str]) -> list[type[Model]]:
+    """The models, the targets of their foreign keys, and the tables of their links."""
+    found: dict[type[Model], None] = {}
+    todo: list[type[Model]] = []
+    for label in labels:
+        with suppress(LookupError, ValueError):
+            todo.append(concrete(apps.get_model(label)))
+    while todo:
+        model = todo.pop(0)
+        if model not in found:
+            found[model] = None
+            todo += [target(field) for field in foreign_keys(model)]
+            todo += [through(field) for field in model._meta.local_many_to_many]
+    return list(found)
 
 
 post_migrate.connect(forget_tables, dispatch_uid="synchro.nodes")
@@ -103,11 +180,37 @@ def own_node(alias: str) -> Node:
     return node
 
 
+def take_identity(alias: str, uid: str, *, last_batch: int) -> Node:
+    """Put a new identity in force, and keep the old one as retired. Returns that."""
+    old = own_node(alias)
+    now = timezone.now()
+    nodes = Node.objects.using(alias)
+    nodes.filter(pk=SELF).update(uid=uid, last_batch=last_batch, created=now)
+    # The row in force was inserted by its key: no sequence knows of that key.
+    last = nodes.aggregate(last=Max("pk"))["last"]
+    retired = Node(
+        pk=last + 1, uid=old.uid, last_batch=old.last_batch, created=old.created, retired=now
+    )
+    retired.save(using=alias, force_insert=True)
+    return retired
+
+
 def side(alias: str) -> Side:
     """The database behind an alias, as a side of a run."""
+    if _tables(alias).missing:
+        # Whoever has just migrated, in another process, need not wait.
+        forget_tables()
     if not has_tables(alias):
         return Side(alias=alias, uid=f"alias:{alias}", has_tables=False)
     return Side(alias=alias, uid=own_node(alias).uid, has_tables=True)
+
+
+def address(alias: str) -> str:
+    """Where an alias leads to, as 32 digits: what tells databases apart that have no identity."""
+    connection = connections[alias]
+    settings = connection.settings_dict
+    place = [connection.vendor, *(str(settings.get(name) or "") for name in _PLACE)]
+    return hashlib.sha256(json.dumps(place).encode()).hexdigest()[:32]
 
 
 def peer(alias: str, uid: str) -> Peer:

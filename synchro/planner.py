@@ -38,9 +38,12 @@ from synchro.graph import (
 )
 from synchro.holds import Holds
 from synchro.keys import (
+    NaturalKey,
+    NaturalLookup,
     load_key,
     load_object_id,
     natural_lookup,
+    object_id,
 )
 from synchro.models import NEEDS_HELD, REMOTE_NEWER, UNREADABLE, VANISHED
 from synchro.plan import Change, Collapse, Collapsed, Deletion, LinkChange, Plan, Skipped
@@ -155,9 +158,22 @@ class Planner:
             for pk, change in objects.items():
                 if change.deleted and change.key is not None and not change.added:
                     try:
-                        keys[pk] = lookup.clean(load_key(change.key))
-                    except NaturalKeyError as error:
+                        keys[pk] = self._tombstone_key(lookup, pk, change.key)
+                    except PlanError as error:
                         self._hold(model, pk, error, reason=UNREADABLE)
+
+    @staticmethod
+    def _tombstone_key(lookup: NaturalLookup, pk: Any, text: str) -> NaturalKey:
+        try:
+            return lookup.clean(load_key(text))
+        except NaturalKeyError as error:
+            label = lookup.model._meta.label_lower
+            raise PlanError(
+                f"The change log has a deletion of {lookup.model._meta.label} {pk} with a natural "
+                f"key that cannot be read: {error} To go by its reference alone: "
+                f"ChangeLog.objects.filter(label={label!r}, "
+                f"object_id={object_id(lookup.model, pk)!r}).update(key=None)"
+            ) from error
 
     def _plan_deletions(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
         gone = {pk: change for pk, change in objects.items() if change.deleted}
@@ -449,7 +465,10 @@ class Planner:
 
     def _generic_target(self, type_id: Any) -> type[Model] | None:
         alias = self.source.side.alias
-        content_type = ContentType.objects.db_manager(alias).get_for_id(type_id)
+        try:
+            content_type = ContentType.objects.db_manager(alias).get_for_id(type_id)
+        except ContentType.DoesNotExist:
+            return None
         found = content_type.model_class()
         return None if found is None else concrete(found)
 
@@ -478,6 +497,7 @@ class Planner:
 
     def _plan_links(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
         skip = skipped_fields(model)
+        self._check_links(model, objects)
         fields = {field.name: field for field in automatic_links(model) if field.name not in skip}
         for name, field in fields.items():
             wanted: dict[Any, LinkChange] = {}
@@ -492,6 +512,19 @@ class Planner:
                     wanted[pk] = LinkChange(pk=pk, made=made, origin=origin)
             if wanted:
                 self._link(model, field, wanted, objects)
+
+    @staticmethod
+    def _check_links(model: type[Model], objects: dict[Any, Collapsed]) -> None:
+        """Raise PlanError if the log names links that the model does not have."""
+        names = {field.name for field in model._meta.many_to_many} | {""}
+        unknown = {name for change in objects.values() for name in change.links} - names
+        for name in sorted(unknown):
+            rows = f"ChangeLog.objects.filter(label={model._meta.label_lower!r}, field={name!r})"
+            raise PlanError(
+                f"The change log has changes of the links {model._meta.label}.{name}, which is no "
+                "many-to-many field (any more). If the field was renamed: "
+                f"{rows}.update(field=...); if it was removed: {rows}.delete()"
+            )
 
     def _link(
         self,

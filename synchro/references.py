@@ -15,6 +15,7 @@ from django.db.models import Model, QuerySet
 
 from synchro.chunks import batched
 from synchro.conf import conf
+from synchro.exceptions import NaturalKeyError, PlanError
 from synchro.keys import load_object_id, object_id
 from synchro.models import Reference
 from synchro.nodes import Side
@@ -53,7 +54,16 @@ class References:
                 rows = self._on_remote(model).filter(**{f"{there}__in": chunk})
                 pairs.update(rows.values_list(there, here))
             for mine, other in pairs.items():
-                found[ids[mine]] = load_object_id(model, other)
+                try:
+                    found[ids[mine]] = load_object_id(model, other)
+                except NaturalKeyError as error:
+                    raise PlanError(
+                        f"A reference of {model._meta.label} {ids[mine]} leads to a row that "
+                        f"cannot be: {error} Delete it, in {self.local.alias!r} or "
+                        f"{self.remote.alias!r}: Reference.objects.using(...).filter("
+                        f"label={model._meta.label_lower!r}, {here}={mine!r}), or "
+                        f"{there}={mine!r} in {self.remote.alias!r}"
+                    ) from error
         return found
 
     def save(self, model: type[Model], pairs: Mapping[Any, Any]) -> None:

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from synchro import log
 from synchro.conf import conf
 from synchro.exceptions import NodeError
-from synchro.models import M2M_CHANGE, ChangeLog, HeldChange, Peer
+from synchro.models import DELETION, M2M_CHANGE, ChangeLog, HeldChange, Peer
 from synchro.nodes import require_tables
 
 _ROWS_PER_STATEMENT: Final = 500
@@ -72,13 +72,20 @@ def _delivered(local: str) -> int | None:
 
 
 def _has_newer(local: str) -> Q:
-    """There is a later row about the same: the object's fields, or its links in one field."""
+    """There is a later row about the same: the object's fields, or its links in one field.
+
+    A deletion stays, unless there is a later one. A REMOTE that is restored from a backup must
+    learn that the row was deleted and made again: its old links are to go.
+    """
     later = ChangeLog.objects.using(local).filter(
         label=OuterRef("label"), object_id=OuterRef("object_id"), id__gt=OuterRef("id")
     )
     links = Q(action=M2M_CHANGE)
-    return (links & Q(Exists(later.filter(links, field=OuterRef("field"))))) | (
-        ~links & Q(Exists(later.exclude(links)))
+    deletion = Q(action=DELETION)
+    return (
+        (links & Q(Exists(later.filter(links, field=OuterRef("field")))))
+        | (deletion & Q(Exists(later.filter(deletion))))
+        | (~links & ~deletion & Q(Exists(later.exclude(links))))
     )
 
 

@@ -10,12 +10,13 @@ from django.db.models import Model
 
 from synchro import log
 from synchro.chunks import batched
-from synchro.conflicts import RemoteChange, newest_wins
+from synchro.conflicts import RemoteChange, is_conflict, newest_wins
 from synchro.counterparts import Counterparts
 from synchro.graph import descendants
 from synchro.keys import dump_key, natural_lookup, object_id
-from synchro.models import DELETION
+from synchro.models import DELETION, M2M_CHANGE
 from synchro.nodes import Side
+from synchro.plan import Skipped
 from synchro.remotes.database import DatabaseEnd
 
 
@@ -29,6 +30,12 @@ class Rivals:
         self.received_batch = received_batch
         """Up to here LOCAL has received REMOTE's own batches."""
         self._tombstones: dict[type[Model], dict[str, RemoteChange]] = {}
+        self._overwritten: dict[tuple[str, Any, str], Skipped] = {}
+
+    @property
+    def overwritten(self) -> list[Skipped]:
+        """Changes of REMOTE's that LOCAL had not seen, and that lost against LOCAL's."""
+        return list(self._overwritten.values())
 
     def newer(
         self,
@@ -60,8 +67,12 @@ class Rivals:
                     own = newest.get((texts[pk], ""))
                     rivals.append(own if own is not None and own.action == DELETION else None)
                 for rival in rivals:
-                    if rival is not None and not self._wins(times[pk], rival):
+                    if rival is None:
+                        continue
+                    if not self._wins(times[pk], rival):
                         lost[pk] = rival
+                    elif self._is_conflict(rival):
+                        self._note(model, pk, field, times[pk], rival)
         return lost
 
     def _wins(self, made: datetime, rival: RemoteChange) -> bool:
@@ -70,6 +81,24 @@ class Rivals:
             rival,
             local_uid=self.local.uid,
             received_batch=self.received_batch,
+        )
+
+    def _is_conflict(self, rival: RemoteChange) -> bool:
+        return is_conflict(rival, local_uid=self.local.uid, received_batch=self.received_batch)
+
+    def _note(
+        self, model: type[Model], pk: Any, field: str, made: datetime, rival: RemoteChange
+    ) -> None:
+        """Whoever made the losing change on REMOTE must be able to learn of it."""
+        label = model._meta.label_lower
+        self._overwritten[label, pk, field] = Skipped(
+            label=label,
+            pk=pk,
+            action={DELETION: "delete", M2M_CHANGE: "link"}.get(rival.action, "write"),
+            reason="local-newer",
+            detail=f"the change on {self.remote.side.alias!r} "
+            f"({rival.made:%Y-%m-%d %H:%M:%S}) is earlier than the one here "
+            f"({made:%Y-%m-%d %H:%M:%S})",
         )
 
     def deleted(self, model: type[Model], times: dict[Any, datetime]) -> dict[Any, RemoteChange]:
@@ -88,6 +117,10 @@ class Rivals:
         lost: dict[Any, RemoteChange] = {}
         for pk, key in self.counterparts.natural_keys(model, times).items():
             rival = None if key is None else tombstones.get(dump_key(key))
-            if rival is not None and not self._wins(times[pk], rival):
+            if rival is None:
+                continue
+            if not self._wins(times[pk], rival):
                 lost[pk] = rival
+            elif self._is_conflict(rival):
+                self._note(model, pk, "", times[pk], rival)
         return lost

@@ -7,21 +7,28 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    transaction,
+)
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from synchro import log
+from synchro import clocks, log
 from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
-from synchro.exceptions import NodeError, ReplayError
+from synchro.exceptions import CheckpointError, NodeError, ReplayError
 from synchro.fate import Fate
 from synchro.held import Held, HeldChanges, move_held
+from synchro.histories import require_one_history, require_same_place, token
 from synchro.holds import Holds, Spoiled
 from synchro.journal import Journal
-from synchro.models import Batch, Peer, Reference, checkpoint_value
-from synchro.nodes import Side, missing_tables, peer
+from synchro.models import Reference, checkpoint_value
+from synchro.nodes import Side, address, missing_tables, peer
 from synchro.plan import Collapse, LogRow, Plan, Skipped, collapse
 from synchro.planner import Planner
 from synchro.references import References
@@ -51,6 +58,8 @@ class SyncResult:
     """Changes that were not applied and are not tried again, and why."""
     held: list[Held] = field(default_factory=list)
     """Changes that could not be applied, and why. Every later run tries them again."""
+    overwritten: list[Skipped] = field(default_factory=list)
+    """Changes on REMOTE that lost against later ones here: the other half of the conflicts."""
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
     """What a person should know about this pair of databases."""
@@ -123,6 +132,7 @@ class Run:
         self.peer = peer(local.alias, remote.uid)
         self.checkpoint: Checkpoint | None = checkpoint_value().read() if self.is_default else None
         self.newest_date: datetime | None = None
+        self.overwritten: list[Skipped] = []
         self.after = self._start()
         self.held = HeldChanges(local, remote, reset_batch=self.peer.reset_batch)
 
@@ -130,6 +140,7 @@ class Run:
         """The batch after which this run takes over. Raises NodeError if REMOTE is not who it
         was, or knows more of LOCAL than LOCAL does."""
         if not self.remote.has_tables:
+            require_same_place(self.local, self.remote, self.peer)
             return self.peer.sent_batch
         self._recognize()
         if self.remote.uid == self.local.uid:
@@ -139,16 +150,10 @@ class Run:
                 f"are whose. If {self.local.alias!r} is the copy, give it an identity of its own "
                 f"first: manage.py synchro_adopt --remote {self.remote.alias}"
             )
-        applied = peer(self.remote.alias, self.local.uid)
-        if applied.received_batch > self.sealed.number or self._is_foreign(applied):
-            raise NodeError(
-                f"{self.remote.alias!r} has applied batch {applied.received_batch} of this "
-                f"database, which {self.local.alias!r} does not know: it was restored from a "
-                "backup, or copied. Give it a new identity before it synchronizes again."
-            )
+        require_one_history(self.local, self.remote)
         # What REMOTE has committed counts: LOCAL may have been killed before it wrote that down,
         # and REMOTE may have been restored from a backup.
-        return applied.received_batch
+        return peer(self.remote.alias, self.local.uid).received_batch
 
     def _recognize(self) -> None:
         """REMOTE may have got synchro's tables since the last run: what LOCAL kept under its alias
@@ -158,30 +163,18 @@ class Run:
             return
         there = peer(self.remote.alias, self.local.uid)
         there.received_batch = max(there.received_batch, old.sent_batch)
-        there.received_token = self._token(there.received_batch) or ""
+        there.received_token = token(self.local.alias, there.received_batch) or ""
         there.save(using=self.remote.alias)
         with transaction.atomic(using=self.local.alias):
             references = Reference.objects.using(self.local.alias).filter(node=old.node)
             references.update(node=self.remote.uid)
             move_held(old.node, self.local, self.remote)
-            old.node = self.remote.uid
+            old.node, old.received_token = self.remote.uid, ""
             old.save(using=self.local.alias)
         self.peer = old
 
-    def _token(self, number: int) -> str | None:
-        """The token of one of LOCAL's batches."""
-        batches = Batch.objects.using(self.local.alias).filter(number=number)
-        return batches.values_list("token", flat=True).first()
-
-    def _is_foreign(self, applied: Peer) -> bool:
-        if not applied.received_batch:
-            return False
-        token = self._token(applied.received_batch)
-        return token is not None and token != applied.received_token
-
     def go(self) -> SyncResult:
-        assigned = self.checkpoint is not None and self.checkpoint.assigned
-        since = self.checkpoint.date if self.checkpoint is not None and assigned else None
+        since = self._since()
         if self.sealed.number <= self.after and since is None and not self.held:
             self._catch_up()
             return SyncResult(changed=False, warnings=self._warnings())
@@ -195,6 +188,8 @@ class Run:
                 if since is not None:
                     # The window reaches back over what REMOTE has already.
                     change.added = False
+        # Before REMOTE's newest rows are those that this run writes.
+        wrong_clocks = clocks.warnings(self.local, self.remote, self.now)
         outcome = self._replay(changes)
         if self.remote.has_tables:
             self._move_checkpoint()
@@ -206,8 +201,21 @@ class Run:
             counts=dict(outcome.counts),
             skipped=outcome.plan.skipped,
             held=outcome.held,
-            warnings=self._warnings(),
+            overwritten=self.overwritten,
+            warnings=[*self._warnings(), *wrong_clocks],
         )
+
+    def _since(self) -> datetime | None:
+        """The checkpoint, if a person has assigned one: it bounds this run."""
+        if self.checkpoint is None or not self.checkpoint.assigned:
+            return None
+        if self.checkpoint.date > self.now + clocks.TOLERANCE:
+            raise CheckpointError(
+                f"The checkpoint was assigned a time in the future ({self.checkpoint.date}): "
+                "nothing of what was logged until then would ever be sent. Assign "
+                "synchro.models.options.last_check a time that has passed."
+            )
+        return self.checkpoint.date
 
     def _watch_dates(self, rows: Iterable[LogRow]) -> Iterator[LogRow]:
         """The rows as they are; notes when the newest was logged."""
@@ -235,6 +243,10 @@ class Run:
                         raise
                     # Most likely the COMMIT's: look for the row that is to blame.
                     careful = True
+        except ReplayError as error:
+            if isinstance(error.__cause__, ProgrammingError | OperationalError):
+                self._explain_missing_tables(changes, error)
+            raise
         except DatabaseError as error:
             if is_transient(error) or self.fate.reached_commit:
                 raise
@@ -269,7 +281,9 @@ class Run:
                     self.progress,
                     careful=careful,
                 )
+                self._explain_holds(holds, changes)
                 journal.finish(counterparts, self.sealed)
+            self.overwritten = rivals.overwritten
             held = self.held.store(
                 holds,
                 plan.skipped,
@@ -281,13 +295,25 @@ class Run:
             self.fate.sending(self.sealed.number, counts, plan.skipped)
         return _Outcome(plan, dict(counts), held)
 
-    def _explain_missing_tables(self, changes: Collapse, error: DatabaseError) -> None:
+    def _explain_holds(self, holds: Holds, changes: Collapse) -> None:
+        """A table that is missing is no reason to hold row by row."""
+        for _part, _pk, cause in holds:
+            if isinstance(cause.error.__cause__, ProgrammingError | OperationalError):
+                self._explain_missing_tables(changes, cause.error)
+                return
+
+    def _explain_missing_tables(self, changes: Collapse, error: Exception) -> None:
         """Raise NodeError if REMOTE lacks tables or columns of the models that were changed."""
-        missing = missing_tables(self.remote.alias, changes)
+        try:
+            missing = missing_tables(self.remote.alias, changes)
+        except DatabaseError:
+            # It does not answer any more: then that is what went wrong.
+            return
         if missing:
             raise NodeError(
                 f"{self.remote.alias!r} lacks the table or columns of {', '.join(missing)}. "
-                f"Run: manage.py migrate --database={self.remote.alias}"
+                f"Run: manage.py migrate --database={self.remote.alias} "
+                f"({' '.join(str(error).split())})"
             ) from error
 
     def _move_checkpoint(self) -> None:
@@ -312,6 +338,8 @@ class Run:
     def _save_peer(self) -> None:
         self.peer.sent_batch = self.sealed.number
         self.peer.sent_at = log.stored(self.now)
+        if not self.remote.has_tables:
+            self.peer.received_token = address(self.remote.alias)
         self.peer.save(using=self.local.alias)
 
     def _warnings(self) -> list[str]:

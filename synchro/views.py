@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib import admin, messages
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import ImproperlyConfigured
@@ -15,7 +17,7 @@ from django.views.decorators.csrf import csrf_protect
 from synchro.checkpoint import NEVER
 from synchro.conf import conf
 from synchro.core import remote_alias, reset_synchro, synchronize
-from synchro.exceptions import SynchroError
+from synchro.exceptions import CheckpointError, SynchroError
 from synchro.models import options
 from synchro.status import HeldStatus, read_status
 
@@ -37,7 +39,7 @@ def synchro(request: HttpRequest) -> HttpResponse:
     if "reset" in request.POST:
         _reset(request)
         return HttpResponseRedirect(request.path)
-    last = options.last_check
+    last = _last(request)
     context = {
         **admin.site.each_context(request),
         "title": _("Synchronization"),
@@ -47,6 +49,14 @@ def synchro(request: HttpRequest) -> HttpResponse:
         "held": _held(),
     }
     return TemplateResponse(request, "synchro.html", context)
+
+
+def _last(request: HttpRequest) -> datetime | None:
+    try:
+        return options.last_check  # type: ignore[no-any-return]
+    except CheckpointError as error:
+        messages.error(request, str(error))
+        return None
 
 
 def _remote_name() -> str | None:
@@ -85,6 +95,11 @@ def _synchronize(request: HttpRequest) -> None:
     if len(left_out) > _SHOWN:
         rest = len(left_out) - _SHOWN
         messages.warning(request, _("Not applied: %d more") % rest)
+    for skipped in result.overwritten[:_SHOWN]:
+        messages.warning(request, _("Overwritten: %s") % skipped)
+    if len(result.overwritten) > _SHOWN:
+        rest = len(result.overwritten) - _SHOWN
+        messages.warning(request, _("Overwritten: %d more") % rest)
     for warning in result.warnings:
         messages.warning(request, warning)
 

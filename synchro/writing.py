@@ -369,10 +369,9 @@ class ModelWriter:
             return False
 
     def _hold(self, pk: Any, error: Exception) -> None:
-        try:
-            self.work.hold(self.model, pk, self._refused(pk, error))
-        except ReplayError as refused:
-            raise refused from error
+        refused = self._refused(pk, error)
+        refused.__cause__ = error
+        self.work.hold(self.model, pk, refused)
 
     def _refused(self, pk: Any, error: Exception, *, more: int = 0) -> ReplayError:
         cause = " ".join(str(error).split())

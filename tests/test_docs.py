@@ -145,7 +145,10 @@ def test_every_field_of_the_log_is_documented():
 
 
 def test_no_setting_is_documented_that_does_not_exist():
-    known = set(names_in_source(r"\bSYNCHRO_[A-Z_]*[A-Z]\b"))
+    # The page on faults names variables of the tests, too.
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    variables = set(re.findall(r"environ\.get\(\s*\"(SYNCHRO_\w+)", tests))
+    known = set(names_in_source(r"\bSYNCHRO_[A-Z_]*[A-Z]\b")) | variables
     assert not set(re.findall(r"\bSYNCHRO_[A-Z_]*[A-Z]\b", words("docs"))) - known
 
 
@@ -263,3 +266,51 @@ def test_the_function_that_logs_rows_works():
     synchronize()
     assert_same(Label, Paper)
     assert ChangeLog.objects.first().content_type == ContentType.objects.get_for_model(Label)
+
+
+# -- bad input
+
+BAD_INPUT = ROOT / "docs" / "howto" / "bad-input.rst"
+
+
+def cells() -> list[list[str]]:
+    """The rows of the page's tables, without their heads."""
+    rows = re.findall(r"^   \* - (.*)\n((?:     - .*\n)+)", BAD_INPUT.read_text("utf-8"), re.M)
+    return [
+        [first, *re.findall(r"^     - (.*)$", rest, re.M)]
+        for first, rest in rows
+        if first != "What is wrong"
+    ]
+
+
+def texts_of_the_code() -> list[str]:
+    """Every text in the source, with three dots for the values in it."""
+    found = []
+    for path in (ROOT / "synchro").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (getattr(part, "value", None) for part in node.values)
+                found.append("".join(part if isinstance(part, str) else "…" for part in parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+def test_the_tables_of_bad_input_are_read():
+    assert len(cells()) == BAD_INPUT.read_text("utf-8").count("\n   * - ") - 6
+    assert {len(row) for row in cells()} == {4}
+
+
+@pytest.mark.parametrize("row", cells(), ids=lambda row: row[3].strip("`").split("`")[0])
+def test_bad_input_is_answered_as_the_page_says(row):
+    _, message, _, named = row
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    names = re.findall(r"``(test_\w+)``", named)
+    assert names
+    for name in names:
+        assert f"\ndef {name}(" in tests, name
+    assert message.startswith(("``", "nothing", "the same")), message
+    for text in re.findall(r"``(.+?)``", message):
+        fixed = [part.strip() for part in text.split("…") if part.strip(" .,:")]
+        pattern = ".*".join(map(re.escape, fixed))
+        assert any(re.search(pattern, code, re.S) for code in texts_of_the_code()), text

@@ -1,4 +1,5 @@
-"""``manage.py synchro_adopt``: a copy of a database becomes a node of its own."""
+"""``manage.py synchro_adopt``: a copy of a database, or one that was restored from a backup,
+becomes a node of its own."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
+from synchro.adopt import Adoption
 from synchro.conf import conf
-from synchro.core import adopt_copy, remote_alias
+from synchro.core import adopt_copy, adopt_restored, remote_alias
 from synchro.exceptions import LockError, SynchroError
+from synchro.restored import Renewal
 
 
 class Command(BaseCommand):
@@ -26,9 +29,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--remote", metavar="ALIAS", help="The original (SYNCHRO_REMOTE).")
         parser.add_argument(
+            "--restored",
+            action="store_true",
+            help="LOCAL or REMOTE was restored from a backup: give that one a new identity.",
+        )
+        parser.add_argument(
             "--since",
             metavar="TIME",
-            help="When the export was made (ISO 8601), where the change logs cannot tell.",
+            help="When the export or the backup was made (ISO 8601), where the change logs cannot "
+            "tell.",
         )
         parser.add_argument(
             "--noinput",
@@ -42,20 +51,27 @@ class Command(BaseCommand):
         try:
             original = remote_alias(options["remote"])
             since = self._time(options["since"])
-            if options["interactive"] and not self._confirmed(original):
+            restored = options["restored"]
+            if options["interactive"] and not self._confirmed(original, restored):
                 raise CommandError("Nothing was changed.")
-            adoption = adopt_copy(original, since=since)
+            if restored:
+                renewals = adopt_restored(original, since=since)
+            else:
+                adoption = adopt_copy(original, since=since)
         except LockError as error:
             raise CommandError(str(error), returncode=4) from error
         except (SynchroError, ImproperlyConfigured) as error:
             raise CommandError(" ".join(str(error).split())) from error
         if options["verbosity"] < 1:
             return
-        self.stdout.write(
-            self.style.SUCCESS(
-                _("%(local)s is a node of its own now.") % {"local": repr(conf.local)}
-            )
-        )
+        if restored:
+            for renewal in renewals:
+                self._report_renewal(renewal)
+        else:
+            self._report(adoption)
+
+    def _report(self, adoption: Adoption) -> None:
+        self._name(conf.local)
         width = max(map(len, adoption.matched), default=0)
         for label, number in sorted(adoption.matched.items()):
             text = f"  {label:<{width}}  {number} matched"
@@ -74,6 +90,29 @@ class Command(BaseCommand):
             "Send them with: manage.py synchronize"
         )
 
+    def _report_renewal(self, renewal: Renewal) -> None:
+        self._name(renewal.alias)
+        labels = sorted(renewal.kept | renewal.dropped)
+        width = max(map(len, labels), default=0)
+        for label in labels:
+            text = f"  {label:<{width}}  {renewal.kept[label]} known as before"
+            if renewal.dropped[label]:
+                text += f", {renewal.dropped[label]} not any more"
+            self.stdout.write(text)
+        for example in renewal.examples:
+            self.stdout.write(
+                self.style.WARNING(f"  forgotten here, or another row by now: {example}")
+            )
+        self.stdout.write(
+            f"{renewal.edits} changes were logged in {renewal.alias!r} after the last batch that "
+            "both databases remember. Send them with: manage.py synchronize"
+        )
+
+    def _name(self, alias: str) -> None:
+        self.stdout.write(
+            self.style.SUCCESS(_("%(local)s is a node of its own now.") % {"local": repr(alias)})
+        )
+
     def _time(self, text: str | None) -> datetime | None:
         if text is None:
             return None
@@ -87,11 +126,15 @@ class Command(BaseCommand):
             )
         return timezone.make_aware(found) if timezone.is_naive(found) else found
 
-    def _confirmed(self, original: str) -> bool:
+    def _confirmed(self, original: str, restored: bool) -> bool:
         self.stdout.write(
-            f"{conf.local!r} will be taken for a copy of {original!r}. Rows of both with equal "
-            "primary keys will be taken for the same objects, except those that were added since "
-            "the export."
+            f"Whichever of {conf.local!r} and {original!r} was restored from a backup will take a "
+            "new identity. What the other one knows of rows that the backup did not hold will be "
+            "given up."
+            if restored
+            else f"{conf.local!r} will be taken for a copy of {original!r}. Rows of both with "
+            "equal primary keys will be taken for the same objects, except those that were added "
+            "since the export."
         )
         try:
             return input("Type 'yes' to go on: ").strip().lower() == "yes"

@@ -82,5 +82,10 @@ class Command(BaseCommand):
         if len(left_out) > _SHOWN:
             rest = len(left_out) - _SHOWN
             self.stdout.write(self.style.WARNING(_("  not applied: %d more") % rest))
+        for skipped in result.overwritten[:_SHOWN]:
+            self.stdout.write(self.style.WARNING(_("  overwritten: %s") % skipped))
+        if len(result.overwritten) > _SHOWN:
+            rest = len(result.overwritten) - _SHOWN
+            self.stdout.write(self.style.WARNING(_("  overwritten: %d more") % rest))
         for warning in result.warnings:
             self.stderr.write(self.style.WARNING(warning))
