@@ -407,6 +407,7 @@ def test_a_remote_that_has_forgotten_nothing_knows_everything_as_before(known):
     Note.objects.create(name="new")
     synchronize()
     Peer.objects.all().delete()
+    ChangeLog.objects.all().delete()
     number = own_node(LOCAL).last_batch
     take_identity(LOCAL, new_token(), last_batch=number)
     with pytest.raises(NodeError, match="by the identity that it gave up"):
@@ -414,6 +415,8 @@ def test_a_remote_that_has_forgotten_nothing_knows_everything_as_before(known):
     (renewal,) = adopt_restored()
     assert (renewal.agreed, renewal.edits) == (number, 0)
     assert (renewal.kept, renewal.dropped) == ({"testapp.note": 2}, {})
+    origins = ChangeLog.objects.using(REMOTE).exclude(origin="").values_list("origin", flat=True)
+    assert set(origins) == {renewal.uid}
     known.name = "edited"
     known.save()
     synchronize()
