@@ -102,9 +102,9 @@ def test_log_rows_that_came_with_the_copy_are_no_edits(office):
 
 
 def test_rows_that_both_sides_added_under_one_key_are_two(office):
-    ours = Note.objects.create(name="ours")
     theirs = Note.objects.using(REMOTE).create(name="theirs")
-    assert ours.pk == theirs.pk
+    # MariaDB does not count on from the rows that were imported if it was further already.
+    Note.objects.create(pk=theirs.pk, name="ours")
     adopt_copy()
     synchronize()
     names = set(on_remote(Note).values_list("name", flat=True))
