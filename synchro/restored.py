@@ -125,10 +125,6 @@ class _Carrier:
                 self._carry_references(label, references.filter(label=label), progress)
             self._carry_log()
             self._carry_peer()
-        with transaction.atomic(using=self.side.alias):
-            if not self.mine._state.adding:
-                self.mine.sent_batch = self.agreed
-                self.mine.save(using=self.side.alias)
         pending = ChangeLog.objects.using(self.side.alias).exclude(origin=self.other.uid)
         pending = pending.filter(Q(batch=None) | Q(batch__gt=self.agreed))
         self.renewal.edits = pending.count()

@@ -12,7 +12,8 @@ from django.utils import timezone
 from synchro import synchronize
 from synchro.core import adopt_restored
 from synchro.exceptions import NodeError
-from synchro.models import ChangeLog, Node, Peer
+from synchro.models import ChangeLog, Node, Peer, new_token
+from synchro.nodes import own_node, take_identity
 from synchro.retention import purge
 from tests.backups import Backup
 from tests.compare import assert_same
@@ -297,7 +298,9 @@ def test_children_in_other_tables_keep_their_roots_reference():
 
 
 def test_the_old_identity_is_retired(known):
+    synchronize_back()
     old = Node.objects.get(pk=1).uid
+    assert Peer.objects.using(REMOTE).get(node=old).sent_at
     saved = backup(LOCAL)
     known.save()
     synchronize()
@@ -306,7 +309,9 @@ def test_the_old_identity_is_retired(known):
     assert Node.objects.get(pk=1).uid == renewal.uid != old
     assert Node.objects.get(uid=old).retired
     # Nobody waits for it: what REMOTE logs may be purged without it.
-    assert not Peer.objects.using(REMOTE).filter(node=old, sent_at__isnull=False).exists()
+    peers = Peer.objects.using(REMOTE)
+    assert peers.get(node=old).sent_at is None
+    assert peers.get(node=renewal.uid).sent_batch == own_node(REMOTE).last_batch > 0
 
 
 def test_the_same_backup_may_be_restored_once_more(known):
@@ -350,6 +355,72 @@ def test_an_interrupted_renewal_is_repeated(known, monkeypatch):
     known.save()
     synchronize()
     assert names() == ["edited"]
+
+
+def test_a_key_that_was_reused_in_what_was_lost_is_not_taken_for_the_row_in_the_backup(known):
+    saved = backup(LOCAL)
+    key = known.pk
+    known.delete()
+    synchronize()
+    Note.objects.create(pk=key, name="lost, under the same key")
+    synchronize()
+    saved.restore()
+    note = Note.objects.get()
+    note.name = "edited"
+    note.save()
+    adopt_restored()
+    synchronize()
+    assert names() == ["edited", "lost, under the same key"]
+
+
+def test_what_both_remember_is_no_conflict_whatever_the_clock_says(known):
+    saved = backup(LOCAL)
+    Note.objects.create(name="lost")
+    synchronize()
+    saved.restore()
+    known.name = "edited"
+    known.save()
+    earlier = timezone.now() - datetime.timedelta(days=30)
+    ChangeLog.objects.filter(batch=None).update(date=earlier)
+    adopt_restored()
+    assert synchronize().skipped == []
+    assert names() == ["edited", "lost"]
+
+
+def test_a_clock_that_was_put_back_does_not_hide_what_was_lost(known):
+    known.save()
+    synchronize()
+    saved = backup(LOCAL)
+    run = ChangeLog.objects.using(REMOTE).latest("id").id
+    Note.objects.create(pk=LATER, name="lost")
+    synchronize()
+    earlier = timezone.now() - datetime.timedelta(hours=1)
+    ChangeLog.objects.using(REMOTE).filter(id__gt=run).update(date=earlier)
+    saved.restore()
+    Note.objects.bulk_create([Note(pk=LATER, name="another one")])
+    (renewal,) = adopt_restored()
+    assert renewal.dropped == {"testapp.note": 1}
+
+
+def test_a_remote_that_has_forgotten_nothing_knows_everything_as_before(known):
+    """LOCAL took a new identity because of another REMOTE."""
+    Note.objects.create(name="new")
+    synchronize()
+    Peer.objects.all().delete()
+    ChangeLog.objects.all().delete()
+    number = own_node(LOCAL).last_batch
+    take_identity(LOCAL, new_token(), last_batch=number)
+    with pytest.raises(NodeError, match="by the identity that it gave up"):
+        synchronize()
+    (renewal,) = adopt_restored()
+    assert (renewal.agreed, renewal.edits) == (number, 0)
+    assert (renewal.kept, renewal.dropped) == ({"testapp.note": 2}, {})
+    origins = ChangeLog.objects.using(REMOTE).exclude(origin="").values_list("origin", flat=True)
+    assert set(origins) == {renewal.uid}
+    known.name = "edited"
+    known.save()
+    synchronize()
+    assert names() == ["edited", "new"]
 
 
 def test_nothing_to_do_is_an_error(known):

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +112,13 @@ class PrivateServer(ABC):
     def kill(self) -> None:
         """End it as a power failure would: no process of it has time for anything."""
         assert self.process is not None
-        family = [self.process.pid, *children(self.process.pid)]
+        # Whoever is stopped starts nothing new, and its children stay its own.
+        os.kill(self.process.pid, signal.SIGSTOP)
+        family = [*children(self.process.pid), self.process.pid]
         for pid in family:
-            os.kill(pid, signal.SIGSTOP)
-        # What was started between the two looks.
-        family += [pid for pid in children(self.process.pid) if pid not in family]
-        for pid in reversed(family):
-            os.kill(pid, signal.SIGKILL)
+            # A child may end by itself just now.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         deadline = time.monotonic() + _PATIENCE
         while any(_is_running(pid) for pid in family):

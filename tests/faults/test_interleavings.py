@@ -48,6 +48,12 @@ from tests.testapp.models import (
     Slot,
 )
 
+pytestmark = [
+    pytest.mark.django_db(databases=[LOCAL, REMOTE]),
+    # Who is killed does not close his cursors on PostgreSQL.
+    pytest.mark.filterwarnings("ignore:.* was deleted while still open:ResourceWarning"),
+]
+
 STORIES = int(os.environ.get("SYNCHRO_STORIES") or 10)
 STEPS = int(os.environ.get("SYNCHRO_STORY_STEPS") or 25)
 MOST_ROUNDS = 4
@@ -283,11 +289,9 @@ def play(story: type[Story], stories: int) -> None:
     print(dict(played))
 
 
-@pytest.mark.django_db(databases=[LOCAL, REMOTE])
 def test_whatever_the_order_both_sides_end_equal():
     play(Story, STORIES)
 
 
-@pytest.mark.django_db(databases=[LOCAL, REMOTE])
 def test_a_copy_that_is_adopted_ends_equal_to_its_original():
     play(CopiedStory, max(1, STORIES // 2))
