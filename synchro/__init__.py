@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "1.0.0"
 
 if TYPE_CHECKING:
-    from synchro.core import call_synchronize, reset_synchro, synchronize
+    from synchro.core import call_synchronize, diff, reset_synchro, synchronize
+    from synchro.flags import ModelFlags, SyncFlags
     from synchro.keys import NaturalKeyModel, NaturalManager
+    from synchro.preview import Plan
     from synchro.suspend import DisableSynchroLog, disable_synchro_log
 
 __all__ = [
     "DisableSynchroLog",
+    "ModelFlags",
     "NaturalKeyModel",
     "NaturalManager",
+    "Plan",
+    "SyncFlags",
     "call_synchronize",
+    "diff",
     "disable_synchro_log",
     "reset_synchro",
     "synchronize",
@@ -28,6 +34,10 @@ _HOME = {
     "NaturalManager": "synchro.keys",
     "DisableSynchroLog": "synchro.suspend",
     "disable_synchro_log": "synchro.suspend",
+    "ModelFlags": "synchro.flags",
+    "SyncFlags": "synchro.flags",
+    "Plan": "synchro.preview",
+    "diff": "synchro.core",
     "reset_synchro": "synchro.core",
     "synchronize": "synchro.core",
     "call_synchronize": "synchro.core",

@@ -15,6 +15,7 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import ManyToManyField, Model
 
+from synchro.flags import ModelFlags, model_flags
 from synchro.graph import through
 
 REPLAY_MODES: Final = ("auto", "save", "bulk")
@@ -139,6 +140,40 @@ class Conf:
             return {str(name).lower(): mode for name, mode in value.items()}
         return {"*": value}
 
+    @cached_property
+    def flags(self) -> dict[str, ModelFlags]:
+        """Model label -> what runs leave out of that model (``SYNCHRO_FLAGS``)."""
+        flags, problems = self._read_flags()
+        if problems:
+            raise ImproperlyConfigured(problems[0].message)
+        return flags
+
+    def _read_flags(self) -> tuple[dict[str, ModelFlags], list[Problem]]:
+        given: Any = getattr(settings, "SYNCHRO_FLAGS", {})
+        hint = "Map labels to flags, for example SYNCHRO_FLAGS = {'shop.Order': 'IGNORE'}."
+        if not isinstance(given, Mapping):
+            message = f"SYNCHRO_FLAGS is {given!r}: it must be a dictionary."
+            return {}, [Problem(id="synchro.E012", message=message, hint=hint)]
+        values = {
+            model._meta.label_lower: model.SYNCHRO_FLAGS
+            for model in self.valid_models
+            if hasattr(model, "SYNCHRO_FLAGS")
+        }
+        found: dict[str, ModelFlags] = {}
+        problems = []
+        for label, value in {**values, **{str(k).lower(): v for k, v in given.items()}}.items():
+            model = _model(*label.split(".")) if label.count(".") == 1 else None
+            if model is None or (model._meta.concrete_model or model) not in self.valid_models:
+                message = f"SYNCHRO_FLAGS names {label!r}, which is not in SYNCHRO_MODELS."
+                problems.append(Problem(id="synchro.E012", message=message, hint=hint))
+                continue
+            try:
+                found[label] = model_flags(value)
+            except ValueError as error:
+                message = f"SYNCHRO_FLAGS of {label}: {error}."
+                problems.append(Problem(id="synchro.E012", message=message, hint=hint))
+        return {label: flags for label, flags in found.items() if flags}, problems
+
     def _alias(self, setting: str, alias: Any) -> str:
         if not isinstance(alias, str) or alias not in settings.DATABASES:
             raise ImproperlyConfigured(
@@ -244,6 +279,7 @@ class Conf:
                 )
             )
         found += self._read_models()[1]
+        found += self._read_flags()[1]
         try:
             _ = self.batch_size
         except ImproperlyConfigured as error:

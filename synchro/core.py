@@ -1,42 +1,48 @@
-"""The service that commands, views and projects call: synchronize, reset."""
+"""The service that commands, views and projects call: synchronize, diff, reset, adopt."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections, transaction
+from django.db import transaction
+from django.db.models import Model
 from django.utils import timezone
 
-from synchro import log
+from synchro import hooks, log
 from synchro.adopt import Adoption, adopt
+from synchro.attempts import run_to
 from synchro.conf import conf
-from synchro.exceptions import LockError, NodeError, ReplayError, SynchroError
-from synchro.fate import Fate, State
+from synchro.flags import ModelFlags, SyncFlags
 from synchro.keys import NaturalKeyModel, NaturalManager
-from synchro.lock import are_one, only_run
+from synchro.lock import only_run
 from synchro.models import Peer, Reference, checkpoint_value
-from synchro.nodes import Side, own_node, require_file, require_tables, side
-from synchro.replay import Progress
+from synchro.nodes import own_node, require_tables
+from synchro.pairs import refuse_open_transactions, remote_alias, sides
+from synchro.preview import Plan
 from synchro.restored import Renewal, renew
-from synchro.retries import describe, persist
-from synchro.run import Run, SyncResult
+from synchro.results import SyncResult
+from synchro.run import Callback, Limits, Run
+from synchro.selection import Selection, basis_of
 from synchro.suspend import DisableSynchroLog, disable_synchro_log
-from synchro.transient import is_transient
+from synchro.work import Progress
 
 __all__ = [
     "DisableSynchroLog",
+    "ModelFlags",
     "NaturalKeyModel",
     "NaturalManager",
+    "Plan",
+    "SyncFlags",
     "SyncResult",
     "adopt_copy",
     "adopt_restored",
     "call_synchronize",
+    "diff",
     "disable_synchro_log",
     "reset_synchro",
     "synchronize",
@@ -52,37 +58,48 @@ def no_progress(label: str, done: int, total: int) -> None:
 def synchronize(
     remote: str | None = None,
     *,
+    plan: Plan | None = None,
+    dry_run: bool = False,
+    full: bool = False,
+    models: Iterable[str | type[Model]] | None = None,
+    flags: SyncFlags = SyncFlags.NONE,
+    callback: Callback | None = None,
     wait: float = 0.0,
-    continue_on_failure: bool = False,
-    progress: Progress = no_progress,
+    user: str = "",
 ) -> SyncResult:
     """Replay what changed on LOCAL since the last run to ``remote`` (``SYNCHRO_REMOTE``).
 
-    All of it is applied in one transaction, or none. With ``continue_on_failure`` all that can be
-    applied is, and the rest is held: it is in the result, and every later run tries it again.
-    ``wait`` says for how many seconds to wait for another run between the two databases.
-    A run that fails by an error that passes (a deadlock, a lost connection) is tried again,
-    SYNCHRO_RETRIES times.
+    All of it is applied in one transaction, or none.
 
-    Raises ImproperlyConfigured if a setting is wrong, LockError if another run is going on, and
-    another SynchroError if a change cannot be applied: REMOTE and the checkpoint are then as they
-    were, and the message names the object and the way out.
+    ``plan``: apply what this plan has, as ``diff`` made it, and nothing else; objects that have
+    changed since are held. ``dry_run``: only make a plan, which is in the result. ``full``:
+    compare the databases row by row, instead of relying on the log. ``models``: only these, as
+    labels or classes. ``flags``: see SyncFlags. What is left out by a plan, models or flags stays
+    pending. ``callback`` is called with the stage (``plan``, ``sync``, ``complete``), the number
+    of objects that are done and their total. ``wait`` says for how many seconds to wait for
+    another run between the two databases. ``user``: who is named in the history of runs.
+
+    A run that fails by an error that passes (a deadlock, a lost connection) is tried again,
+    SYNCHRO_RETRIES times. Raises ImproperlyConfigured if a setting is wrong, LockError if another
+    run is going on, PlanError if the plan does not fit, and another SynchroError if a change
+    cannot be applied: REMOTE and the checkpoint are then as they were, and the message names the
+    object and the way out.
     """
-    alias = remote_alias(remote)
     started = time.monotonic()
-    _ = conf.models, conf.retries  # raises if a setting is wrong
-    fate = Fate()
-    try:
-        result, sealed = persist(
-            lambda: _attempt(alias, wait, progress, fate, continue_on_failure),
-            f"The run to {alias!r}",
-            may_run_again=lambda: fate.may_run_again,
-        )
-    except Exception as error:
-        failure = _failure(alias, error, fate)
-        if failure is None:
-            raise
-        raise failure from error
+    alias = remote_alias(remote if remote is not None or plan is None else plan.basis.remote_alias)
+    _ = conf.models, conf.flags, conf.retries  # raises if a setting is wrong
+    limits = Limits(
+        selection=Selection(flags=flags, models=models, plan=plan),
+        full=full or (plan is not None and plan.basis.full),
+        continue_on_failure=SyncFlags.CONTINUE_ON_FAILURE in flags,
+        callback=callback or no_progress,
+    )
+    if dry_run:
+        return _preview(alias, limits, started)
+    if plan is not None:
+        here, there = sides(alias)
+        limits.selection.check(basis_of(here, there))
+    result, sealed = run_to(alias, limits, wait=wait, user=user)
     result = replace(result, seconds=time.monotonic() - started)
     logger.info(
         "%s -> %s: batch %d, %d objects, %d skipped, %d held, %.2f s",
@@ -94,114 +111,54 @@ def synchronize(
         len(result.held),
         result.seconds,
     )
+    for label, text in result.by_model().items():
+        logger.debug("%s: %s", label, text)
+    hooks.tell(result, local=conf.local, remote=alias)
     return result
 
 
-def _attempt(
-    alias: str, wait: float, progress: Progress, fate: Fate, continue_on_failure: bool
-) -> tuple[SyncResult, log.Sealed]:
-    """One attempt of a run, from the first question to both databases on: the lock belongs to
-    their connections."""
-    fate.attempts += 1
-    here, there = sides(alias)
+def diff(
+    remote: str | None = None,
+    *,
+    models: Iterable[str | type[Model]] | None = None,
+    flags: SyncFlags = SyncFlags.NONE,
+    full: bool = False,
+    callback: Callback | None = None,
+) -> Plan:
+    """What ``synchronize`` with the same arguments would do now, as data. Writes nothing, on
+    either side.
+
+    ``full``: not by the log, but by comparing the databases row by row. Raises as
+    ``synchronize`` does.
+    """
+    result = synchronize(
+        remote, dry_run=True, models=models, flags=flags, full=full, callback=callback
+    )
+    assert result.plan is not None
+    return result.plan
+
+
+def _preview(alias: str, limits: Limits, started: float) -> SyncResult:
+    here, there = sides(alias, make=False)
     refuse_open_transactions(here.alias, there.alias)
-    with only_run(here, there, wait=wait):
-        sealed = log.seal(here.alias)
-        run = Run(here, there, sealed, progress, fate, continue_on_failure=continue_on_failure)
-        counts, skipped = fate.arrived(run.after)
-        result = run.go()
-    if counts or skipped:
-        # An earlier attempt did come through; it only got no answer.
-        result = replace(
-            result,
-            changed=True,
-            counts=dict(counts + Counter(result.counts)),
-            skipped=[*skipped, *result.skipped],
-        )
-    return result, sealed
-
-
-def _failure(alias: str, error: Exception, fate: Fate) -> SynchroError | None:
-    """What to raise in place of an error of a database; None if it speaks for itself."""
-    passes = is_transient(error) or (isinstance(error, LockError) and fate.attempts > 1)
-    if not passes and not isinstance(error, DatabaseError):
-        return None
-    if isinstance(error, SynchroError) and fate.state is State.UNCHANGED:
-        return None
-    twice = (
-        f"{alias!r} has no tables of synchro that could tell: the next run sends all of it again, "
-        "and rows that have neither an explicit nor a natural key may be made twice."
+    basis = basis_of(here, there)
+    limits.selection.check(basis)
+    plan = Run(here, there, log.newest_batch(here.alias), limits).preview(
+        log.unnumbered(here.alias), basis
     )
-    ends = {
-        State.UNCHANGED: "Nothing was changed there; the next run tries again.",
-        State.UNKNOWN: "The connection was lost while it was told to commit, and whether it did "
-        "is not known. "
-        + ("The next run finds out, and does nothing twice." if fate.has_proof else twice),
-        State.COMMITTED: f"{alias!r} has the changes, but {conf.local!r} could not note it. "
-        + ("The next run makes up for that." if fate.has_proof else twice),
+    actions = ("create", "update", "delete")
+    counts = {
+        (model, action): number
+        for model, numbers in plan.summary()["models"].items()
+        for action, number in numbers.items()
+        if action in actions
     }
-    times = f" {fate.attempts} times, at last by" if fate.attempts > 1 else ""
-    return ReplayError(
-        f"The run to {alias!r} failed{times}: {describe(error)}. {ends[fate.state]}"
+    return SyncResult(
+        changed=plan.has_diffs(),
+        counts=counts,
+        plan=plan,
+        seconds=time.monotonic() - started,
     )
-
-
-def remote_alias(remote: str | None) -> str:
-    """The alias of REMOTE, if it is one. Raises SynchroError or ImproperlyConfigured."""
-    alias = conf.remote if remote is None else remote
-    if alias is None:
-        raise SynchroError(
-            "No REMOTE database is set: set SYNCHRO_REMOTE to an alias of DATABASES, or name one."
-        )
-    if alias not in connections.settings:
-        raise ImproperlyConfigured(
-            f"There is no database {alias!r} in DATABASES "
-            f"(it has {', '.join(sorted(connections.settings))})."
-        )
-    if alias == conf.local:
-        raise SynchroError(f"{alias!r} is LOCAL itself: name another database as REMOTE.")
-    return alias
-
-
-def refuse_open_transactions(*aliases: str) -> None:
-    """Raise SynchroError if the caller has a transaction open on one of the databases. The run
-    counts on its own commits: what the caller rolled back would be taken for done. (The
-    transaction of django.test.TestCase is let through, as by ``atomic(durable=True)``.)"""
-    for alias in aliases:
-        connection = connections[alias]
-        blocks = connection.atomic_blocks
-        if not all(getattr(block, "_from_testcase", False) for block in blocks) or not (
-            blocks or connection.get_autocommit()
-        ):
-            raise SynchroError(
-                f"A run cannot start inside a transaction on {alias!r}: its own commits would "
-                "not count. Call it outside atomic(); in a view, use "
-                f"@transaction.non_atomic_requests(using={alias!r})."
-            )
-
-
-def sides(remote: str) -> tuple[Side, Side]:
-    """LOCAL and REMOTE. Raises NodeError if one does not answer, or LOCAL has no tables."""
-    found = []
-    for alias in (conf.local, remote):
-        try:
-            require_file(alias)
-            if alias == conf.local:
-                require_tables(alias)
-            found.append(side(alias))
-        except DatabaseError as error:
-            cause = " ".join(str(error).split())
-            raise NodeError(
-                f"The database {alias!r} does not answer: {cause}. Nothing was changed; "
-                "the next run tries again."
-            ) from error
-    here, there = found
-    if here.uid == there.uid and are_one(here, there):
-        raise SynchroError(
-            f"{here.alias!r} and {there.alias!r} lead to one and the same database: name another "
-            "one as REMOTE."
-        )
-    return here, there
 
 
 def adopt_copy(

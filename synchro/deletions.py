@@ -6,7 +6,6 @@ What Django's ``on_delete`` does within one database is done here between two: l
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +33,12 @@ from synchro.halving import settle
 from synchro.holds import ADVICE, Holds
 from synchro.journal import Journal
 from synchro.keys import load_key, object_id
-from synchro.plan import Deletion, Plan, Skipped
+from synchro.plan import Agenda, Deletion, Skipped
 from synchro.receivers import needs_delete
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd, key_chunks
 from synchro.transient import is_transient
+from synchro.work import Progress
 
 _CASCADES = (models.CASCADE, getattr(models, "DB_CASCADE", models.CASCADE))
 _SETS_NULL = (models.SET_NULL, getattr(models, "DB_SET_NULL", models.SET_NULL))
@@ -171,7 +171,7 @@ class Deleter:
         remote: DatabaseEnd,
         counterparts: Counterparts,
         journal: Journal,
-        plan: Plan,
+        plan: Agenda,
         holds: Holds,
         *,
         careful: bool = False,
@@ -183,18 +183,17 @@ class Deleter:
         self.plan = plan
         self.holds = holds
         self.careful = careful
-        self._done = 0
         self._gone: list[tuple[type[Model], list[Deletion]]] = []
         """What the attempt in hand has deleted of the plan."""
         self._along: list[tuple[type[Model], list[Deletion]]] = []
         """What went along with it."""
         self._kept: list[tuple[type[Model], Any]] = []
         """What the attempt in hand has left in place."""
-        self.taken_along: Counter[type[Model]] = Counter()
-        """How many rows went that the plan did not name."""
+        self.deleted: list[tuple[type[Model], list[Deletion]]] = []
+        """What is gone, rows that the plan did not name included."""
 
-    def delete(self, model: type[Model]) -> int:
-        """Delete the plan's rows of a model. Returns how many."""
+    def delete(self, model: type[Model], progress: Progress) -> None:
+        """Delete the plan's rows of a model."""
         deletions = self.plan.deletions[model]
         for key in [
             key
@@ -203,7 +202,6 @@ class Deleter:
         ]:
             # Another part of the object is held.
             del deletions[key]
-        self._done = 0
 
         def attempt(keys: Sequence[Any]) -> Exception | None:
             return self._attempt(model, {key: deletions[key] for key in keys})
@@ -211,9 +209,11 @@ class Deleter:
         def refuse(key: Any, error: Exception) -> None:
             self._hold(model, deletions.pop(key), error)
 
+        done, total = 0, len(deletions)
         for chunk in batched(list(deletions), conf.batch_size):
             settle(chunk, attempt(chunk), attempt, refuse)
-        return self._done
+            done += len(chunk)
+            progress(f"{model._meta.label_lower} (deleted)", done, total)
 
     def _attempt(self, model: type[Model], deletions: dict[Any, Deletion]) -> Exception | None:
         """Delete all of the rows, or none. Returns the error that says why not."""
@@ -235,11 +235,8 @@ class Deleter:
             if root is identity(model):
                 # Nor does its parent go, then.
                 self.plan.deletions[model].pop(key, None)
-        for other, gone in self._along:
-            self.taken_along[other] += len(gone)
-            self._record(other, gone)
-        for other, gone in self._gone:
-            self._done += len(gone)
+        for other, gone in (*self._along, *self._gone):
+            self.deleted.append((other, gone))
             self._record(other, gone)
         return None
 

@@ -6,22 +6,22 @@ has its held changes restored with it. Where REMOTE has no tables of synchro the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from django.apps import apps
 from django.db import transaction
 from django.db.models import Model, QuerySet
 
 from synchro import log
 from synchro.chunks import batched
 from synchro.exceptions import NaturalKeyError, SynchroError
-from synchro.graph import automatic_links, concrete, identity
-from synchro.holds import Cause, Holds, Part
+from synchro.graph import automatic_links, identity
+from synchro.holds import ON_PURPOSE, Cause, Holds, Part
 from synchro.keys import load_object_id, object_id
 from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, UNREADABLE, HeldChange
+from synchro.names import model_named
 from synchro.nodes import Side
 from synchro.plan import Collapse, Collapsed, LogRow, Skipped
 from synchro.sql import insert_objects
@@ -55,6 +55,7 @@ class _Known(NamedTuple):
 
     id: int
     waiting: bool
+    reason: str
     batch: int
     attempts: int
     since: datetime
@@ -69,7 +70,7 @@ class Held:
     field: str
     action: int
     reason: str
-    """``refused``, ``needs-held`` or ``unreadable``."""
+    """``refused``, ``needs-held``, ``unreadable``, ``excluded`` or ``stale``."""
     detail: str
     attempts: int
 
@@ -119,7 +120,7 @@ class HeldChanges:
                 self._forgotten.append(row.pk)
                 continue
             self._known[row.label, row.object_id, row.field] = _Known(
-                row.pk, row.waiting, row.batch, row.attempts, row.since
+                row.pk, row.waiting, row.reason, row.batch, row.attempts, row.since
             )
             if row.waiting:
                 made = log.aware(row.made)
@@ -138,6 +139,10 @@ class HeldChanges:
     def __bool__(self) -> bool:
         """Whether anything waits to be tried again."""
         return bool(self._seeds or self._forgotten)
+
+    def waits_for(self, takes: Callable[[str], bool]) -> bool:
+        """Whether anything waits of a model (by label) that the run takes."""
+        return bool(self._forgotten) or any(takes(row.label) for row, _ in self._seeds)
 
     def seed(self) -> Collapse:
         """What waits, as the log told it."""
@@ -164,7 +169,7 @@ class HeldChanges:
         """What waits and was not changed since: part and key on LOCAL."""
         found: set[tuple[Part, Any]] = set()
         for label, text, field in self._unchanged():
-            model = _model(label)
+            model = model_named(label)
             if model is not None:
                 try:
                     found.add(((identity(model), field), load_object_id(model, text)))
@@ -176,7 +181,7 @@ class HeldChanges:
         return (
             name
             for name, known in self._known.items()
-            if known.waiting and name not in self._changed
+            if known.waiting and known.reason not in ON_PURPOSE and name not in self._changed
         )
 
     def store(
@@ -187,20 +192,20 @@ class HeldChanges:
         *,
         batch: int,
         now: datetime,
-        accept_new: bool,
+        accept: Collection[str],
     ) -> list[Held]:
         """Write down what this run did not apply, in place of what was known. Returns what waits.
 
         ``changes``: the log as this run has read it. Raises the error of a change that no earlier
-        run held, unless ``accept_new``.
+        run held, unless its reason is one of ``accept``.
         """
         unchanged = set(self._unchanged())
         rows: dict[Name, tuple[Any, ...]] = {}
         found: list[Held] = []
         for name, collapsed, reason, error in _causes(holds, changes):
-            if name not in unchanged and not accept_new:
+            if name not in unchanged and reason not in accept:
                 raise error
-            known = self._known.get(name) if name in unchanged else None
+            known = self._known.get(name) if name not in self._changed else None
             held = Held(
                 label=name[0],
                 object_id=name[1],
@@ -269,7 +274,8 @@ class HeldChanges:
         self, one: Skipped, changes: Collapse, *, batch: int, now: datetime
     ) -> tuple[Name, tuple[Any, ...]]:
         """The row of a change that is settled: it was not applied, and is not tried again."""
-        model = apps.get_model(one.label)
+        model = model_named(one.label)
+        assert model is not None
         text = object_id(model, one.pk)
         name = (one.label, text, one.field)
         collapsed = changes.get(one.label, {}).get(text) or Collapsed()
@@ -307,7 +313,7 @@ def _causes(
     if not wanted:
         return
     for label, objects in changes.items():
-        model = _model(label)
+        model = model_named(label)
         causes = wanted.get(identity(model), {}) if model is not None else {}
         if model is None or not causes:
             continue
@@ -324,13 +330,6 @@ def _fields(collapsed: Collapsed) -> list[str]:
     """The parts of an object that the log says were changed."""
     own = [""] if collapsed.written or collapsed.deleted else []
     return own + [name for name in collapsed.links if name or not own]
-
-
-def _model(label: str) -> type[Model] | None:
-    try:
-        return concrete(apps.get_model(label))
-    except (LookupError, ValueError):
-        return None
 
 
 def _action(name: Name, collapsed: Collapsed) -> int:

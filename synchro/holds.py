@@ -7,13 +7,13 @@ cannot be applied, the pass is *spoiled*: it is undone and made again without th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from django.db.models import Model
 
 from synchro.exceptions import ReplayError, SynchroError
 from synchro.graph import identity
-from synchro.models import NEEDS_HELD, REFUSED, UNREADABLE
+from synchro.models import EXCLUDED, NEEDS_HELD, REFUSED, STALE, UNREADABLE
 
 Part = tuple[type[Model], str]
 """The identity of a model, and a many-to-many field; empty for the objects' own fields, and for
@@ -36,6 +36,10 @@ ADVICE: Final = (
 )
 
 
+ON_PURPOSE: Final = (EXCLUDED, STALE)
+"""The reasons of changes that a run was told to leave out: no failures."""
+
+
 class Spoiled(Exception):
     """The pass has half applied a change that is held now, and has to be made again."""
 
@@ -56,10 +60,17 @@ class Holds:
     def __bool__(self) -> bool:
         return any(self._held.values()) or bool(self._unread)
 
+    def __len__(self) -> int:
+        return sum(map(len, self._held.values())) + len(self._unread)
+
     def get(self, model: type[Model], pk: Any, field: str = "") -> Cause | None:
         """Why a change is held, None if it is not."""
         held = self._held.get((identity(model), field))
         return held.get(pk) if held else None
+
+    def held(self, model: type[Model], field: str = "") -> list[Any]:
+        """The keys on LOCAL of the objects whose change is held."""
+        return list(self._held.get((identity(model), field), ()))
 
     def was_held(self, model: type[Model], pk: Any, field: str = "") -> bool:
         """Whether an earlier run held the change, and nothing new was logged of it."""
@@ -88,7 +99,7 @@ class Holds:
     ) -> None:
         """Hold a change of the object (key on LOCAL), or raise the error where that is not asked
         for. ``half_done``: part of the change may have been written."""
-        if not self.tolerant:
+        if not self.tolerant and reason not in ON_PURPOSE:
             raise error
         part = (identity(model), field)
         self._held.setdefault(part, {})[pk] = Cause(reason, error)
@@ -122,6 +133,10 @@ class Holds:
         next pass leaves it out; what only needed it is found again."""
         if not self._spoiling:
             return
+        self.start_again()
+
+    def start_again(self) -> NoReturn:
+        """Raise Spoiled."""
         for part, causes in self._held.items():
             self._held[part] = {
                 pk: cause

@@ -20,7 +20,7 @@ from synchro.receivers import needs_link_signals
 from synchro.remotes.database import DatabaseEnd
 from synchro.sql import TableWriter
 from synchro.transient import is_transient
-from synchro.work import REFUSALS, Work
+from synchro.work import REFUSALS, Progress, Work
 
 Link = tuple[Any, Any]
 """(key of the object that owns the field, key of the object it is linked to), on REMOTE."""
@@ -39,26 +39,26 @@ class LinkWriter:
         self.changes = changes
         self.field: ManyToManyField[Any, Any] = model._meta.get_field(name)  # type: ignore[assignment]
         self.known = work.counterparts.known(model)
-        self._changed = 0
         self._links: dict[Any, set[Any]] = {}
         """Of the chunk in hand: object -> what it is linked to, keys on LOCAL."""
         self._touched: list[Any] = []
         """Of the chunk in hand: objects whose links changed."""
 
-    def replay(self) -> int:
-        """Returns of how many objects links were added or removed."""
+    def replay(self, progress: Progress) -> None:
+        done = 0
         for chunk in batched(self.changes, conf.batch_size):
             ready = self._ready(chunk)
             self._touched = []
             settle(ready, self._attempt(ready), self._attempt, self._refuse)
-            self._changed += len(self._touched)
+            self.work.done(self.model, "link", ((pk, self.known[pk]) for pk in self._touched))
             self.work.journal.log(
                 self.model,
                 M2M_CHANGE,
                 [(self.known[pk], self.changes[pk]) for pk in self._touched],
                 field=self.name,
             )
-        return self._changed
+            done += len(chunk)
+            progress(f"{self.model._meta.label_lower}.{self.name}", done, len(self.changes))
 
     def _ready(self, pks: list[Any]) -> list[Any]:
         """The objects that are on REMOTE, with all that they are linked to. The links of others

@@ -31,6 +31,7 @@ _COLUMNS: Final = (
 )
 _ACTIONS: Final = tuple(action for action, _ in ACTIONS)
 _KEYS_PER_STATEMENT: Final = 500
+_RANGES_PER_STATEMENT: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +42,19 @@ class Sealed:
     token: str
 
 
-def seal(alias: str) -> Sealed:
-    """Number every visible log row that has no batch yet, and commit.
+IdRanges = tuple[tuple[int, int], ...]
+"""Ids of log rows: the first and the last one of each run of consecutive ones."""
+
+
+def seal(alias: str, only: IdRanges | None = None) -> Sealed:
+    """Number every visible log row that has no batch yet, and commit. ``only``: of those with
+    these ids.
 
     Neither ids nor times are in the order of commits; a row that commits later has no number
     yet, so that the next run takes it. Numbers are never used twice.
     """
-    unsealed = ChangeLog.objects.using(alias).filter(batch__isnull=True)
-    if not unsealed.exists():
+    parts = list(_unsealed(alias, only))
+    if not any(rows.exists() for rows in parts):
         number = own_node(alias).last_batch
         batch = Batch.objects.using(alias).filter(number=number).first()
         return Sealed(number=number, token=batch.token if batch else "")
@@ -64,7 +70,8 @@ def seal(alias: str) -> Sealed:
         number = node.values_list("last_batch", flat=True).get()
         batch = Batch(number=number)
         batch.save(using=alias, force_insert=True)
-        _number(alias, unsealed, number)
+        for rows in parts:
+            _number(alias, rows, number)
     return Sealed(number=number, token=batch.token)
 
 
@@ -79,18 +86,55 @@ def _number(alias: str, unsealed: QuerySet[ChangeLog], number: int) -> None:
         ChangeLog.objects.using(alias).filter(id__in=chunk).update(batch=number)
 
 
+def newest_batch(alias: str) -> Sealed:
+    """The newest batch as it is. Writes nothing."""
+    node = Node.objects.using(alias).filter(pk=SELF).first()
+    number = node.last_batch if node else 0
+    batch = Batch.objects.using(alias).filter(number=number).first()
+    return Sealed(number=number, token=batch.token if batch else "")
+
+
+def unnumbered(alias: str) -> IdRanges:
+    """The ids of the log rows that have no batch yet."""
+    rows = ChangeLog.objects.using(alias).filter(batch__isnull=True).order_by("id")
+    found: list[tuple[int, int]] = []
+    for number in rows.values_list("id", flat=True).iterator(chunk_size=2000):
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return tuple(found)
+
+
+def _unsealed(alias: str, only: IdRanges | None) -> Iterator[QuerySet[ChangeLog]]:
+    """The rows without a batch; ``only``: those with these ids, in portions."""
+    rows = ChangeLog.objects.using(alias).filter(batch__isnull=True)
+    if only is None:
+        yield rows
+        return
+    for chunk in batched(only, _RANGES_PER_STATEMENT):
+        yield rows.filter(Q(*(Q(id__range=one) for one in chunk), _connector=Q.OR))
+
+
 def pending(
-    alias: str, *, after: int, upto: int, since: datetime | None = None
+    alias: str,
+    *,
+    after: int,
+    upto: int,
+    since: datetime | None = None,
+    unsealed: IdRanges = (),
 ) -> Iterator[LogRow]:
-    """The sealed log rows above a batch, in order; or those logged after a time, if given."""
+    """The sealed log rows above a batch, in order; or those logged after a time, if given.
+    ``unsealed``: then these, which have no number yet."""
     rows = ChangeLog.objects.using(alias).filter(batch__lte=upto)
     wanted = Q(batch__gt=after) if since is None else Q(date__gt=stored(since))
-    found = (
-        rows.filter(wanted)
-        .order_by("batch", "id")
-        .values_list(*_COLUMNS)
-        .iterator(chunk_size=2000)
-    )
+    yield from _read(rows.filter(wanted).order_by("batch", "id"))
+    for part in _unsealed(alias, unsealed):
+        yield from _read(part.order_by("id"))
+
+
+def _read(rows: QuerySet[ChangeLog]) -> Iterator[LogRow]:
+    found = rows.values_list(*_COLUMNS).iterator(chunk_size=2000)
     # An error must not leave a cursor open on the server: whoever closes it later would break a
     # transaction of somebody else's.
     with closing(cast("Generator[Any]", found)):

@@ -27,6 +27,7 @@ __all__ = [
     "Node",
     "Peer",
     "Reference",
+    "SyncRun",
     "options",
 ]
 
@@ -37,6 +38,8 @@ NEEDS_HELD: Final = "needs-held"
 UNREADABLE: Final = "unreadable"
 REMOTE_NEWER: Final = "remote-newer"
 VANISHED: Final = "vanished"
+EXCLUDED: Final = "excluded"
+STALE: Final = "stale"
 
 REASONS: Final = (
     (REFUSED, _("refused")),
@@ -44,6 +47,22 @@ REASONS: Final = (
     (UNREADABLE, _("cannot be read")),
     (REMOTE_NEWER, _("changed later on the other side")),
     (VANISHED, _("gone without a deletion in the log")),
+    (EXCLUDED, _("left out on purpose")),
+    (STALE, _("changed since the plan was made")),
+)
+
+RUNNING: Final = "running"
+DONE: Final = "done"
+HELD: Final = "held"
+FAILED: Final = "failed"
+DIED: Final = "died"
+
+OUTCOMES: Final = (
+    (RUNNING, _("going on")),
+    (DONE, _("done")),
+    (HELD, _("done, but changes are held")),
+    (FAILED, _("failed")),
+    (DIED, _("died")),
 )
 
 ACTIONS: Final = (
@@ -277,3 +296,33 @@ class HeldChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_action_display()}: {self.label} {self.object_id}"
+
+
+class SyncRun(models.Model):
+    """A run from this database that had something to do."""
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.CharField(max_length=64)
+    """REMOTE's uid, or ``alias:NAME``."""
+    remote = models.CharField(max_length=100)
+    """REMOTE's alias."""
+    user = models.CharField(max_length=150, blank=True, default="")
+    """Who started it."""
+    batch = models.BigIntegerField(default=0)
+    started = models.DateTimeField(default=timezone.now)
+    ended = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=10, choices=OUTCOMES, default=RUNNING)
+    objects_written = models.PositiveIntegerField(default=0)
+    counts = models.JSONField(default=dict, blank=True)
+    """Model label -> action -> objects."""
+    held = models.PositiveIntegerField(default=0)
+    skipped = models.PositiveIntegerField(default=0)
+    error = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name = _("synchronization")
+        verbose_name_plural = _("synchronizations")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.remote}: {self.get_outcome_display()}"

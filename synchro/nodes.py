@@ -19,12 +19,12 @@ from django.utils import timezone
 
 from synchro.exceptions import NodeError
 from synchro.graph import concrete, foreign_keys, target, through
-from synchro.models import Batch, ChangeLog, HeldChange, Node, Peer, Reference
+from synchro.models import Batch, ChangeLog, HeldChange, Node, Peer, Reference, SyncRun
 
 SELF: Final = 1
 """The primary key of the Node row in force."""
 
-_TABLES: Final = (Batch, ChangeLog, HeldChange, Node, Peer, Reference)
+_TABLES: Final = (Batch, ChangeLog, HeldChange, Node, Peer, Reference, SyncRun)
 _RECHECK_SECONDS: Final = 60.0
 _PLACE: Final = ("HOST", "PORT", "NAME")
 """What in an entry of DATABASES says which database it is."""
@@ -195,13 +195,17 @@ def take_identity(alias: str, uid: str, *, last_batch: int) -> Node:
     return retired
 
 
-def side(alias: str) -> Side:
-    """The database behind an alias, as a side of a run."""
+def side(alias: str, *, make: bool = True) -> Side:
+    """The database behind an alias, as a side of a run. ``make``: give it an identity if it has
+    none yet; else its uid is empty."""
     if _tables(alias).missing:
         # Whoever has just migrated, in another process, need not wait.
         forget_tables()
     if not has_tables(alias):
         return Side(alias=alias, uid=f"alias:{alias}", has_tables=False)
+    if not make:
+        node = Node.objects.using(alias).filter(pk=SELF).first()
+        return Side(alias=alias, uid=node.uid if node else "", has_tables=True)
     return Side(alias=alias, uid=own_node(alias).uid, has_tables=True)
 
 

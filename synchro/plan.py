@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -121,6 +121,12 @@ class Deletion:
     made: datetime
     origin: str = ""
     key: str | None = None
+    unknown: bool = False
+    """Whether LOCAL never knew the row: it was found by comparing the databases."""
+
+
+Deletions = dict[type[Model], dict[Any, Deletion]]
+"""Per model, by primary key on REMOTE."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,7 +159,7 @@ class Skipped:
 
 
 @dataclass(kw_only=True)
-class Plan:
+class Agenda:
     """A run as data, before anything is written."""
 
     writes: dict[type[Model], dict[Any, Change]] = field(default_factory=dict)
@@ -165,6 +171,11 @@ class Plan:
     kept: dict[type[Model], set[Any]] = field(default_factory=dict)
     """Rows on REMOTE (by primary key there) that were deleted on LOCAL but are newer on REMOTE."""
     skipped: list[Skipped] = field(default_factory=list)
+
+    def size(self) -> int:
+        """How many rows, changes of links and deletions there are."""
+        parts: list[Mapping[Any, Any]] = [*self.writes.values(), *self.links.values()]
+        return sum(len(part) for part in (*parts, *self.deletions.values()))
 
     def is_empty(self) -> bool:
         return not (self.writes or self.links or self.deletions)

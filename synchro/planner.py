@@ -7,7 +7,7 @@ rows of parents in other tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -46,7 +46,16 @@ from synchro.keys import (
     object_id,
 )
 from synchro.models import NEEDS_HELD, REMOTE_NEWER, UNREADABLE, VANISHED
-from synchro.plan import Change, Collapse, Collapsed, Deletion, LinkChange, Plan, Skipped
+from synchro.plan import (
+    Agenda,
+    Change,
+    Collapse,
+    Collapsed,
+    Deletion,
+    Deletions,
+    LinkChange,
+    Skipped,
+)
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.rivals import Rivals
@@ -68,14 +77,15 @@ class Planner:
         self.rivals = rivals
         self.holds = holds
         self.now = now
-        self.plan = Plan()
+        self.plan = Agenda()
         self._checked: set[type[Model]] = set()
         self._generic: dict[type[Model], set[type[Model]]] = {}
         """Where generic foreign keys lead in this run."""
         self._waiting: list[tuple[type[Model], list[Change]]] = []
 
-    def make(self, collapsed: Collapse) -> Plan:
-        """The plan for the collapsed log. What cannot be planned is held, or raises PlanError
+    def make(self, collapsed: Collapse, surplus: Callable[[], Deletions] | None = None) -> Agenda:
+        """The plan for the collapsed log, and for the deletions of rows that only REMOTE has
+        (``surplus``). What cannot be planned is held, or raises PlanError
         or NaturalKeyError where that was not asked for."""
         by_model = self._read(collapsed)
         # Children in other tables first: their natural key may tell the counterpart of the root.
@@ -88,6 +98,8 @@ class Planner:
             self._plan_writes(model, by_model[model])
         for model in models:
             self._plan_links(model, by_model[model])
+        for model, deletions in surplus().items() if surplus else ():
+            self._plan_surplus(model, deletions)
         self._add_parents_in_other_tables_of_deletions()
         self._give_claimed_rows_to_their_new_owners()
         self._arrange()
@@ -274,6 +286,13 @@ class Planner:
                     if owner in writes:
                         writes[owner].recreated = True
 
+    def _plan_surplus(self, model: type[Model], deletions: dict[Any, Deletion]) -> None:
+        kept = self.plan.kept.get(identity(model), set())
+        planned = self.plan.deletions.setdefault(model, {})
+        for key, deletion in deletions.items():
+            if key not in kept:
+                planned.setdefault(key, deletion)
+
     # -- writes
 
     def _plan_writes(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
@@ -310,7 +329,7 @@ class Planner:
                 self.counterparts.forget(model, pk)
 
     def _write(self, model: type[Model], changes: list[Change], *, contested: bool = True) -> None:
-        """Plan rows to be written, and everything that they need. Their counterparts are
+        """Agenda rows to be written, and everything that they need. Their counterparts are
         resolved, and they exist on LOCAL. ``contested``: unless REMOTE has changed them later."""
         lost: dict[Any, RemoteChange] = {}
         if contested:

@@ -6,8 +6,7 @@ deletions in reverse. Values are read from LOCAL chunk by chunk as they are need
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -23,21 +22,19 @@ from synchro.holds import ADVICE, Holds
 from synchro.journal import Journal
 from synchro.links import LinkWriter
 from synchro.models import NEEDS_HELD
-from synchro.plan import Plan
+from synchro.plan import Agenda
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
+from synchro.results import Done
 from synchro.sql import TableWriter, key_values
 from synchro.transient import is_transient
 from synchro.translate import Awaited, as_generic_id
-from synchro.work import REFUSALS, Work
+from synchro.work import REFUSALS, Progress, Work
 from synchro.writing import ModelWriter
-
-Progress = Callable[[str, int, int], None]
-"""Called with a model's label, how many of its objects are done, and how many there are."""
 
 
 def replay(
-    plan: Plan,
+    plan: Agenda,
     source: Source,
     remote: DatabaseEnd,
     counterparts: Counterparts,
@@ -46,7 +43,7 @@ def replay(
     progress: Progress,
     *,
     careful: bool = False,
-) -> Counter[tuple[str, str]]:
+) -> dict[tuple[str, str], Done]:
     """Write the plan to REMOTE. Returns (model label, action) -> objects.
 
     ``careful``: check foreign keys set by set, since the COMMIT refused some. What is refused is
@@ -74,14 +71,14 @@ def replay(
         _write(ModelWriter(work, model, changes, doomed), len(changes), progress)
     _fill_in(work)
     for (model, name), links in plan.links.items():
-        work.count(model, "link", LinkWriter(work, model, name, links).replay())
+        LinkWriter(work, model, name, links).replay(progress)
     deleter = Deleter(source, remote, counterparts, journal, plan, holds, careful=careful)
     for model in plan.deletions:
-        work.count(model, "delete", deleter.delete(model))
-    for model, number in deleter.taken_along.items():
-        work.count(model, "delete", number)
+        deleter.delete(model, progress)
+    for model, gone in deleter.deleted:
+        work.done(model, "delete", ((one.pk, one.remote_pk) for one in gone))
     holds.end_pass()
-    return work.counts
+    return work.record
 
 
 def _write(writer: ModelWriter, total: int, progress: Progress) -> None:

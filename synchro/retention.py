@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from synchro import log
 from synchro.conf import conf
 from synchro.exceptions import NodeError
-from synchro.models import DELETION, M2M_CHANGE, ChangeLog, HeldChange, Peer
+from synchro.models import DELETION, M2M_CHANGE, ChangeLog, HeldChange, Peer, SyncRun
 from synchro.nodes import require_tables
 
 _ROWS_PER_STATEMENT: Final = 500
@@ -43,6 +43,7 @@ def purge(older_than: datetime, *, dry_run: bool = False) -> Purge:
     applied = old if delivered is None else old.filter(batch__lte=delivered)
     removable = applied.filter(_has_newer(local))
     pending = 0 if delivered is None else old.exclude(batch__lte=delivered).count()
+    runs = SyncRun.objects.using(local).filter(started__lt=log.stored(older_than))
     settled = HeldChange.objects.using(local).filter(
         waiting=False, tried__lt=log.stored(older_than)
     )
@@ -51,6 +52,7 @@ def purge(older_than: datetime, *, dry_run: bool = False) -> Purge:
     removed = 0
     for ids in _chunks(removable):
         removed += ChangeLog.objects.using(local).filter(pk__in=ids)._raw_delete(local)
+    runs.delete()
     return Purge(removed=removed, kept_pending=pending, settled=settled.delete()[0])
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -15,95 +16,79 @@ from django.db import (
     transaction,
 )
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from synchro import clocks, log
+from synchro.audit import Audit
 from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
+from synchro.differ import Differ
+from synchro.entries import NO_CHANGE
 from synchro.exceptions import CheckpointError, NodeError, ReplayError
 from synchro.fate import Fate
+from synchro.flags import SyncFlags
 from synchro.held import Held, HeldChanges, move_held
 from synchro.histories import require_one_history, require_same_place, token
-from synchro.holds import Holds, Spoiled
+from synchro.holds import ON_PURPOSE, Holds, Spoiled
 from synchro.journal import Journal
-from synchro.models import Reference, checkpoint_value
+from synchro.models import EXCLUDED, NEEDS_HELD, REASONS, Reference, checkpoint_value
 from synchro.nodes import Side, address, missing_tables, peer
-from synchro.plan import Collapse, LogRow, Plan, Skipped, collapse
+from synchro.plan import Agenda, Collapse, LogRow, Skipped, collapse
 from synchro.planner import Planner
+from synchro.preview import Basis, Plan
 from synchro.references import References
 from synchro.remotes.database import DatabaseEnd, DatabaseSource
-from synchro.replay import Progress, replay
+from synchro.replay import replay
+from synchro.results import Record, SyncResult
 from synchro.retries import persist
 from synchro.rivals import Rivals
+from synchro.selection import Selection
 from synchro.suspend import DisableSynchroLog
 from synchro.transient import is_transient
+from synchro.work import Progress
 
-_PERFORMED = _("Synchronization performed successfully.")
+logger = logging.getLogger("synchro")
+
 _PASSES: Final = 50
 """How often a run may start anew without the changes that it found it cannot apply."""
 
-_NO_CHANGES = _("No changes since last synchronization.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyncResult:
-    """What a run did."""
-
-    changed: bool
-    """Whether the log had anything for REMOTE."""
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(model label, action) -> objects; actions are create, update, link and delete."""
-    skipped: list[Skipped] = field(default_factory=list)
-    """Changes that were not applied and are not tried again, and why."""
-    held: list[Held] = field(default_factory=list)
-    """Changes that could not be applied, and why. Every later run tries them again."""
-    overwritten: list[Skipped] = field(default_factory=list)
-    """Changes on REMOTE that lost against later ones here: the other half of the conflicts."""
-    seconds: float = 0.0
-    warnings: list[str] = field(default_factory=list)
-    """What a person should know about this pair of databases."""
-
-    @property
-    def message(self) -> str:
-        """The outcome in one sentence, in the active language."""
-        return str(_PERFORMED if self.changed else _NO_CHANGES)
-
-    @property
-    def total(self) -> int:
-        """How many objects were created, updated, linked or deleted."""
-        return sum(self.counts.values())
-
-    def by_model(self) -> dict[str, str]:
-        """Model label -> what was done with its objects, in words of the active language."""
-        names = {
-            "create": _("created"),
-            "update": _("updated"),
-            "link": _("links changed"),
-            "delete": _("deleted"),
-        }
-        labels = sorted({label for label, _action in self.counts})
-        return {
-            label: ", ".join(
-                f"{self.counts[label, action]} {name}"
-                for action, name in names.items()
-                if self.counts.get((label, action))
-            )
-            for label in labels
-        }
+Callback = Callable[[str, int, int], None]
+"""Called with the stage (``plan``, ``sync`` or ``complete``), how many objects are done, and how
+many there are."""
 
 
 class _Outcome(NamedTuple):
     """What one pass over the changes did, once it is committed."""
 
-    plan: Plan
-    counts: dict[tuple[str, str], int]
+    agenda: Agenda
+    record: Record
     held: list[Held]
 
     @property
     def is_empty(self) -> bool:
-        plan = self.plan
-        return plan.is_empty() and not (self.counts or plan.skipped or self.held)
+        agenda = self.agenda
+        return agenda.is_empty() and not (self.record or agenda.skipped or self.held)
+
+
+@dataclass(kw_only=True)
+class Limits:
+    """What a run is asked for, beside its two databases."""
+
+    selection: Selection = field(default_factory=Selection)
+    full: bool = False
+    """Whether to compare the databases row by row, besides reading the log."""
+    continue_on_failure: bool = False
+    callback: Callback = lambda stage, current, total: None
+
+
+class _Parts(NamedTuple):
+    """What one pass over the changes works with."""
+
+    source: DatabaseSource
+    remote: DatabaseEnd
+    references: References
+    counterparts: Counterparts
+    rivals: Rivals
 
 
 class Run:
@@ -114,16 +99,15 @@ class Run:
         local: Side,
         remote: Side,
         sealed: log.Sealed,
-        progress: Progress,
-        fate: Fate,
-        *,
-        continue_on_failure: bool = False,
+        limits: Limits,
+        fate: Fate | None = None,
     ) -> None:
-        self.continue_on_failure = continue_on_failure
-        self.fate = fate
+        """``fate``: None for a run that only looks, and writes nothing."""
+        self.limits = limits
+        self.dry = fate is None
+        self.fate = fate or Fate()
         self.fate.has_proof = remote.has_tables
         self.sealed = sealed
-        self.progress = progress
         self.now = log.aware(timezone.now())
         self.local = local
         self.remote = remote
@@ -135,6 +119,7 @@ class Run:
         self.overwritten: list[Skipped] = []
         self.after = self._start()
         self.held = HeldChanges(local, remote, reset_batch=self.peer.reset_batch)
+        self._current = 0
 
     def _start(self) -> int:
         """The batch after which this run takes over. Raises NodeError if REMOTE is not who it
@@ -142,8 +127,9 @@ class Run:
         if not self.remote.has_tables:
             require_same_place(self.local, self.remote, self.peer)
             return self.peer.sent_batch
-        self._recognize()
-        if self.remote.uid == self.local.uid:
+        if not self.dry:
+            self._recognize()
+        if self.remote.uid and self.remote.uid == self.local.uid:
             raise NodeError(
                 f"{self.local.alias!r} and {self.remote.alias!r} are copies of one database: "
                 "synchro's own tables are the same in both, so nobody can tell whose changes "
@@ -174,20 +160,13 @@ class Run:
         self.peer = old
 
     def go(self) -> SyncResult:
+        """Do what there is to do."""
         since = self._since()
-        if self.sealed.number <= self.after and since is None and not self.held:
+        if not self.has_work():
             self._catch_up()
             return SyncResult(changed=False, warnings=self._warnings())
-        rows = log.pending(
-            self.local.alias, after=self.after, upto=self.sealed.number, since=since
-        )
-        changes = collapse(self.held.watch(self._watch_dates(rows)), onto=self.held.seed())
-        for objects in changes.values():
-            for change in objects.values():
-                change.forget_what_came_from(self.remote.uid)
-                if since is not None:
-                    # The window reaches back over what REMOTE has already.
-                    change.added = False
+        self.limits.callback("plan", 0, 0)
+        changes = self._changes(since)
         # Before REMOTE's newest rows are those that this run writes.
         wrong_clocks = clocks.warnings(self.local, self.remote, self.now)
         outcome = self._replay(changes)
@@ -196,14 +175,81 @@ class Run:
         else:
             # REMOTE keeps no proof: what this process knows must be written down.
             persist(self._move_checkpoint, f"Noting on {self.local.alias!r} what was sent")
+        self.limits.callback("complete", self._current, self._current)
         return SyncResult(
-            changed=bool(changes) and not outcome.is_empty,
-            counts=dict(outcome.counts),
-            skipped=outcome.plan.skipped,
-            held=outcome.held,
+            changed=bool(changes or self.limits.full) and not outcome.is_empty,
+            counts={name: len(done.pks) for name, done in outcome.record.items() if done.pks},
+            record=outcome.record,
+            skipped=outcome.agenda.skipped,
+            held=[one for one in outcome.held if one.reason != EXCLUDED],
+            excluded=sum(one.reason == EXCLUDED for one in outcome.held),
             overwritten=self.overwritten,
             warnings=[*self._warnings(), *wrong_clocks],
         )
+
+    def has_work(self) -> bool:
+        """Whether there is anything to do, or to find out."""
+        return (
+            self.sealed.number > self.after
+            or self._since() is not None
+            or self.limits.full
+            or self.limits.selection.plan is not None
+            or self.held.waits_for(self.limits.selection.takes)
+        )
+
+    def preview(self, unsealed: log.IdRanges, basis: Basis) -> Plan:
+        """What a run would do that sees these log rows, too. Writes nothing."""
+        plan = Plan(
+            replace(
+                basis,
+                full=self.limits.full,
+                after=self.after,
+                upto=self.sealed.number,
+                unnumbered=unsealed,
+            )
+        )
+        self.limits.callback("plan", 0, 0)
+        changes = self._changes(self._since(), unsealed)
+        holds = Holds(tolerant=True, before=self.held.before())
+        for _pass in range(_PASSES):
+            parts = self._parts(holds)
+            try:
+                with transaction.atomic(using=self.remote.alias), parts.source.snapshot():
+                    agenda = self._agenda(parts, changes, holds)
+                    total = agenda.size()
+                    for done, entry in enumerate(
+                        Differ(agenda, parts.source, parts.remote, parts.counterparts).entries(), 1
+                    ):
+                        plan.add(entry)
+                        if done % conf.batch_size == 0:
+                            self.limits.callback("plan", done, total)
+            except Spoiled:
+                continue
+            except DatabaseError as error:
+                self._explain_missing_tables(self._labels(changes), error)
+                raise
+            break
+        self.limits.callback("complete", len(plan), len(plan))
+        return plan
+
+    def _changes(self, since: datetime | None, unsealed: log.IdRanges = ()) -> Collapse:
+        """What the log, and what was held before, has for REMOTE."""
+        rows = log.pending(
+            self.local.alias,
+            after=self.after,
+            upto=self.sealed.number,
+            since=since,
+            unsealed=unsealed,
+        )
+        changes = collapse(self.held.watch(self._watch_dates(rows)), onto=self.held.seed())
+        for objects in changes.values():
+            for change in objects.values():
+                if self.remote.uid:
+                    change.forget_what_came_from(self.remote.uid)
+                if since is not None:
+                    # The window reaches back over what REMOTE has already.
+                    change.added = False
+        return changes
 
     def _since(self) -> datetime | None:
         """The checkpoint, if a person has assigned one: it bounds this run."""
@@ -228,7 +274,9 @@ class Run:
         """Apply the changes in one transaction on REMOTE, or raise the error that says why not."""
         holds = Holds(
             # What was held before must not stop what is new.
-            tolerant=self.continue_on_failure or bool(self.held),
+            tolerant=self.limits.continue_on_failure
+            or bool(self.held)
+            or bool(self.limits.selection),
             before=self.held.before(),
         )
         careful = False
@@ -245,12 +293,12 @@ class Run:
                     careful = True
         except ReplayError as error:
             if isinstance(error.__cause__, ProgrammingError | OperationalError):
-                self._explain_missing_tables(changes, error)
+                self._explain_missing_tables(self._labels(changes), error)
             raise
         except DatabaseError as error:
             if is_transient(error) or self.fate.reached_commit:
                 raise
-            self._explain_missing_tables(changes, error)
+            self._explain_missing_tables(self._labels(changes), error)
             raise ReplayError(
                 f"The run to {self.remote.alias!r} failed: {type(error).__name__}: "
                 f"{' '.join(str(error).split())}.",
@@ -262,50 +310,118 @@ class Run:
             "Nothing was changed there. Mend what synchro_status shows, then run again.",
         )
 
-    def _pass(self, changes: Collapse, holds: Holds, *, careful: bool) -> _Outcome:
-        source, remote = DatabaseSource(self.local), DatabaseEnd(self.remote)
-        references = self.references = References(self.local, self.remote)
+    def _parts(self, holds: Holds) -> _Parts:
+        source = DatabaseSource(self.local)
+        remote = DatabaseEnd(self.remote, locks=not self.dry)
+        references = References(self.local, self.remote)
         counterparts = Counterparts(source, remote, references, holds)
         rivals = Rivals(self.local, remote, counterparts, self.peer.received_batch)
-        journal = Journal(self.local, self.remote, references, self.now)
+        return _Parts(source, remote, references, counterparts, rivals)
+
+    def _agenda(self, parts: _Parts, changes: Collapse, holds: Holds) -> Agenda:
+        """What is to be done. Raises Spoiled if some of it is to be left out, which is held by
+        then: the agenda has to be made again."""
+        source, remote, _references, counterparts, rivals = parts
+        selection = self.limits.selection
+        surplus = None
+        if self.limits.full:
+            audit = Audit(
+                source,
+                remote,
+                counterparts,
+                received_batch=self.peer.received_batch,
+                only=selection.keys(),
+                takes=selection.takes,
+            )
+            for label, objects in audit.changes().items():
+                known = changes.setdefault(label, {})
+                for text, change in objects.items():
+                    known.setdefault(text, change)
+            surplus = audit.surplus
+        if selection:
+            selection.exclude_models(changes, holds)
+        planner = Planner(source, remote, counterparts, rivals, holds, self.now)
+        agenda = planner.make(changes, surplus)
+        differ = Differ(agenda, source, remote, counterparts)
+        if selection and selection.take_out(agenda, counterparts, holds, differ):
+            holds.start_again()
+        if SyncFlags.LOG_UNCHANGED_RECORDS in selection.flags:
+            for entry in differ.entries():
+                if entry.action == NO_CHANGE:
+                    logger.debug("%s %s: no change", entry.model, entry.key)
+        return agenda
+
+    def _pass(self, changes: Collapse, holds: Holds, *, careful: bool) -> _Outcome:
+        parts = self._parts(holds)
+        self.references = parts.references
+        journal = Journal(self.local, self.remote, parts.references, self.now)
         with DisableSynchroLog(), self.fate, transaction.atomic(using=self.remote.alias):
-            with source.snapshot():
-                plan = Planner(source, remote, counterparts, rivals, holds, self.now).make(changes)
-                counts = replay(
-                    plan,
-                    source,
-                    remote,
-                    counterparts,
+            with parts.source.snapshot():
+                agenda = self._agenda(parts, changes, holds)
+                record = replay(
+                    agenda,
+                    parts.source,
+                    parts.remote,
+                    parts.counterparts,
                     journal,
                     holds,
-                    self.progress,
+                    self._progress(agenda.size()),
                     careful=careful,
                 )
                 self._explain_holds(holds, changes)
-                journal.finish(counterparts, self.sealed)
-            self.overwritten = rivals.overwritten
+                journal.finish(parts.counterparts, self.sealed)
+            self.overwritten = parts.rivals.overwritten
             held = self.held.store(
                 holds,
-                plan.skipped,
+                agenda.skipped,
                 changes,
                 batch=self.sealed.number,
                 now=self.now,
-                accept_new=self.continue_on_failure,
+                accept=self._acceptable(),
             )
-            self.fate.sending(self.sealed.number, counts, plan.skipped)
-        return _Outcome(plan, dict(counts), held)
+            counts = {name: len(done.pks) for name, done in record.items()}
+            self.fate.sending(self.sealed.number, counts, agenda.skipped)
+        return _Outcome(agenda, record, held)
+
+    def _acceptable(self) -> Collection[str]:
+        """The reasons for which changes may be held that no earlier run has held."""
+        if self.limits.continue_on_failure:
+            return [reason for reason, _name in REASONS]
+        # What needs something that was left out on purpose has not failed.
+        return (*ON_PURPOSE, NEEDS_HELD) if self.limits.selection else ON_PURPOSE
+
+    def _progress(self, total: int) -> Progress:
+        """Adds up the steps of the replay, which come model by model."""
+        before: list[int] = [0]
+        last: list[str] = [""]
+        self._current = 0
+
+        def progress(label: str, done: int, of: int) -> None:
+            if label != last[0]:
+                before[0], last[0] = self._current, label
+            self._current = min(before[0] + done, total)
+            self.limits.callback("sync", self._current, total)
+
+        return progress
 
     def _explain_holds(self, holds: Holds, changes: Collapse) -> None:
         """A table that is missing is no reason to hold row by row."""
         for _part, _pk, cause in holds:
             if isinstance(cause.error.__cause__, ProgrammingError | OperationalError):
-                self._explain_missing_tables(changes, cause.error)
+                self._explain_missing_tables(self._labels(changes), cause.error)
                 return
 
-    def _explain_missing_tables(self, changes: Collapse, error: Exception) -> None:
+    def _labels(self, changes: Collapse) -> list[str]:
+        """The models that the run is about."""
+        audited = (
+            sorted(model._meta.label_lower for model in conf.models) if self.limits.full else []
+        )
+        return [*changes, *(label for label in audited if self.limits.selection.takes(label))]
+
+    def _explain_missing_tables(self, labels: Iterable[str], error: Exception) -> None:
         """Raise NodeError if REMOTE lacks tables or columns of the models that were changed."""
         try:
-            missing = missing_tables(self.remote.alias, changes)
+            missing = missing_tables(self.remote.alias, labels)
         except DatabaseError:
             # It does not answer any more: then that is what went wrong.
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db import DatabaseError
 from django.db.models import Count, Min, Q
@@ -14,8 +14,10 @@ from synchro.checkpoint import NEVER
 from synchro.conf import conf
 from synchro.exceptions import NodeError
 from synchro.held import changes_held
-from synchro.models import ChangeLog, HeldChange, Peer, checkpoint_value
-from synchro.nodes import own_node, peer, require_tables, side
+from synchro.models import EXCLUDED, ChangeLog, HeldChange, Peer, SyncRun, checkpoint_value
+from synchro.nodes import peer, require_tables, side
+
+_RUNS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,20 @@ class HeldStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """One of the last runs."""
+
+    started: datetime
+    seconds: float | None
+    """None while it is going on, or if it died."""
+    user: str
+    outcome: str
+    """``running``, ``done``, ``held``, ``failed`` or ``died``."""
+    objects: int
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """What ``manage.py synchro_status`` shows."""
 
@@ -61,6 +77,10 @@ class Status:
     """By model, the one with the oldest change first."""
     held: list[HeldStatus] = field(default_factory=list)
     """The oldest first."""
+    excluded: int = 0
+    """How many changes were left out on purpose, by flags, models or a plan."""
+    runs: list[RunStatus] = field(default_factory=list)
+    """The last runs to REMOTE, the newest first."""
     settled: int = 0
     """How many changes were not applied and are not tried again, such as losers of conflicts."""
 
@@ -97,17 +117,28 @@ class Status:
                 }
                 for one in self.held
             ],
+            "excluded": self.excluded,
             "settled": self.settled,
+            "runs": [
+                {
+                    "started": one.started.isoformat(),
+                    "seconds": one.seconds,
+                    "user": one.user,
+                    "outcome": one.outcome,
+                    "objects": one.objects,
+                    "error": one.error or None,
+                }
+                for one in self.runs
+            ],
         }
 
 
 def read_status(remote: str) -> Status:
-    """The state of LOCAL and the database behind the alias ``remote``. Writes nothing but the
-    identity of a database that has none yet. Raises NodeError if LOCAL does not answer."""
+    """The state of LOCAL and the database behind the alias ``remote``. Writes nothing. Raises
+    NodeError if LOCAL does not answer."""
     local = conf.local
     try:
         require_tables(local)
-        own_node(local)
     except DatabaseError as error:
         raise NodeError(f"The database {local!r} does not answer: {_line(error)}") from error
     checkpoint = checkpoint_value().read().date if remote == conf.remote else NEVER
@@ -115,10 +146,11 @@ def read_status(remote: str) -> Status:
         local=local, remote=remote, checkpoint=None if checkpoint == NEVER else checkpoint
     )
     try:
-        there = side(remote)
-        here = side(local)
+        there = side(remote, make=False)
+        here = side(local, make=False)
         held = changes_held(here, there)
-        waiting = [_held(row) for row in held.filter(waiting=True)]
+        waiting = [_held(row) for row in held.filter(waiting=True).exclude(reason=EXCLUDED)]
+        excluded = held.filter(waiting=True, reason=EXCLUDED).count()
         settled = held.filter(waiting=False).count()
         applied = peer(remote, here.uid).received_batch if there.has_tables else None
     except DatabaseError as error:
@@ -136,7 +168,9 @@ def read_status(remote: str) -> Status:
         last_run=_aware(mine.sent_at),
         pending=_pending(local, mine.sent_batch if applied is None else applied, there.uid),
         held=waiting,
+        excluded=excluded,
         settled=settled,
+        runs=_runs(local, there.uid),
     )
 
 
@@ -154,6 +188,21 @@ def _pending(local: str, sent_batch: int, uid: str) -> list[Pending]:
         for label, number, oldest in rows
     ]
     return sorted(found, key=lambda one: (one.oldest, one.label))
+
+
+def _runs(local: str, uid: str) -> list[RunStatus]:
+    rows = SyncRun.objects.using(local).filter(node=uid)[:_RUNS]
+    return [
+        RunStatus(
+            started=log.aware(row.started),
+            seconds=(row.ended - row.started).total_seconds() if row.ended else None,
+            user=row.user,
+            outcome=row.outcome,
+            objects=row.objects_written,
+            error=row.error,
+        )
+        for row in rows
+    ]
 
 
 def _held(row: HeldChange) -> HeldStatus:

@@ -62,8 +62,8 @@ class Translator:
         """Of the last rows: key -> column -> what it waits for."""
         self.changed: dict[Any, list[ForeignKey[Any, Any]]] = {}
         """Of the last rows: key -> links to rows that the plan does not know."""
-        self.lacking: dict[Any, Awaited] = {}
-        """Of the last rows: key -> an object that REMOTE lacks, since it is held."""
+        self.lacking: dict[Any, dict[Field[Any, Any], Awaited]] = {}
+        """Of the last rows: key -> column -> an object that REMOTE lacks, since it is held."""
 
     def translate(self, rows: dict[Any, Row]) -> dict[Any, Row]:
         """Change the rows (by key on LOCAL) in place; what has to wait is in ``awaited``."""
@@ -90,7 +90,7 @@ class Translator:
             elif value in coming:
                 self.awaited.setdefault(pk, {})[field] = Awaited(other, value)
             elif self._is_held(other, value):
-                self.lacking[pk] = Awaited(other, value)
+                self.lacking.setdefault(pk, {})[field] = Awaited(other, value)
             elif has_constraint(field):
                 # It was changed after the plan was made: the next run has it in its log.
                 self.changed.setdefault(pk, []).append(field)
@@ -127,7 +127,7 @@ class Translator:
                 elif key in coming:
                     self.awaited.setdefault(pk, {})[id_field] = Awaited(other, key)
                 elif self._is_held(other, key):
-                    self.lacking[pk] = Awaited(other, key)
+                    self.lacking.setdefault(pk, {})[id_field] = Awaited(other, key)
 
     def _is_held(self, model: type[Model], pk: Any) -> bool:
         return self.counterparts.holds.get(model, pk) is not None

@@ -16,9 +16,10 @@ from django.views.decorators.csrf import csrf_protect
 
 from synchro.checkpoint import NEVER
 from synchro.conf import conf
-from synchro.core import remote_alias, reset_synchro, synchronize
+from synchro.core import reset_synchro, synchronize
 from synchro.exceptions import CheckpointError, SynchroError
 from synchro.models import options
+from synchro.pairs import remote_alias
 from synchro.status import HeldStatus, read_status
 
 _SHOWN = 20
@@ -76,7 +77,7 @@ def _held() -> list[HeldStatus]:
 
 def _synchronize(request: HttpRequest) -> None:
     try:
-        result = synchronize()
+        result = synchronize(user=request.user.get_username())
     except (SynchroError, ImproperlyConfigured) as error:
         if conf.debug:
             raise

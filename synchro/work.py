@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +17,16 @@ from synchro.journal import Journal
 from synchro.plan import Change
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
+from synchro.results import Done
 from synchro.translate import Awaited
 
 # What a value that a database cannot hold raises, from Django's side or the driver's.
 REFUSALS = (DatabaseError, ValueError, TypeError, OverflowError, ArithmeticError)
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being written (a model's label), how much of it is done, and how much there
+is."""
 
 
 @dataclass(kw_only=True)
@@ -37,7 +42,7 @@ class Work:
     """The plan's rows to write, by key on LOCAL. Those that are held are taken out."""
     careful: bool = False
     """Whether foreign keys are checked set by set, since the COMMIT refused some."""
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    record: dict[tuple[str, str], Done] = field(default_factory=dict)
     """(model label, action) -> objects."""
     fix_ups: dict[tuple[type[Model], Field[Any, Any]], dict[Any, Awaited]] = field(
         default_factory=dict
@@ -53,6 +58,8 @@ class Work:
         for other in family(model):
             self.writes.get(other, {}).pop(pk, None)
 
-    def count(self, model: type[Model], action: str, number: int) -> None:
-        if number:
-            self.counts[model._meta.label_lower, action] += number
+    def done(self, model: type[Model], action: str, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """Note with which objects something was done: keys on LOCAL and REMOTE."""
+        name = (model._meta.label_lower, action)
+        for pk, remote_pk in pairs:
+            self.record.setdefault(name, Done()).add(pk, remote_pk)

@@ -180,7 +180,8 @@ class ModelWriter:
 
     def _leave_out_what_needs_held(self, rows: dict[Any, dict[str, Any]]) -> None:
         """A row whose target is held, and not on REMOTE, is held with it."""
-        for pk, needed in self.translator.lacking.items():
+        for pk, columns_lacking in self.translator.lacking.items():
+            needed = next(iter(columns_lacking.values()))
             error = self.work.holds.lacks(self.model, pk, needed.model, needed.pk)
             self.work.hold(self.model, pk, error, reason=NEEDS_HELD)
             del rows[pk]
@@ -433,8 +434,8 @@ class ModelWriter:
         journal.refer(model, {pk: known[pk] for pk in (*new, *old)})
         for rows, action in ((new, ADDITION), (old, CHANGE)):
             journal.log(model, action, [(known[pk], self.changes[pk]) for pk in rows])
-        self.work.count(model, "create", len(new))
-        self.work.count(model, "update", len(old))
+        self.work.done(model, "create", ((pk, known[pk]) for pk in new))
+        self.work.done(model, "update", ((pk, known[pk]) for pk in old))
 
 
 def _has_database_default(field: Field[Any, Any]) -> bool:

@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from synchro import DisableSynchroLog, reset_synchro, synchronize
+from synchro import DisableSynchroLog, SyncFlags, reset_synchro, synchronize
 from synchro.exceptions import SynchroError
 from synchro.models import ADDITION, ChangeLog, HeldChange, Peer
 from tests.compare import assert_same
@@ -54,7 +54,7 @@ def mode(request):
 
 
 def apply_what_can_be():
-    return synchronize(continue_on_failure=True)
+    return synchronize(flags=SyncFlags.CONTINUE_ON_FAILURE)
 
 
 def held():

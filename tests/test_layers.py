@@ -13,12 +13,13 @@ ROOT = Path(synchro.__file__).parent
 
 # From the bottom of the building to the roof. Names on one line do not know each other.
 LAYERS = [
-    ["exceptions", "chunks", "durations", "halving", "suspend", "legacy", "transient"],
+    ["exceptions", "chunks", "durations", "flags", "halving", "suspend", "legacy", "transient"],
     ["checkpoint", "fate", "graph", "keys"],
+    ["names"],
     ["conf", "models", "takeover"],
     ["nodes", "holds", "retries"],
-    ["capture"],
-    ["conflicts", "plan", "receivers"],
+    ["capture", "entries"],
+    ["conflicts", "plan", "preview", "receivers"],
     ["histories", "log"],
     ["sql", "remotes.base"],
     ["references"],
@@ -26,10 +27,13 @@ LAYERS = [
     ["counterparts"],
     ["rivals"],
     ["held", "journal", "planner", "saving", "translate", "uniques"],
-    ["clocks", "deletions", "work"],
-    ["links", "writing"],
+    ["clocks", "differ", "results"],
+    ["audit", "hooks", "selection", "work"],
+    ["deletions", "links", "writing"],
     ["replay"],
     ["adopt", "lock", "restored", "retention", "run", "status"],
+    ["history", "pairs"],
+    ["attempts"],
     ["core"],
     [
         "checks",

@@ -9,12 +9,23 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from synchro import DisableSynchroLog, synchronize
+from synchro import DisableSynchroLog, Plan, diff, synchronize
+from synchro.conf import conf
 from synchro.models import ChangeLog, Reference
 from tests.compare import Snapshot, assert_same, watched_models
 from tests.operations import OPERATIONS, SIMPLE, Step, World, apply
 from tests.runs import LOCAL, REMOTE, age, synchronize_back
-from tests.testapp.models import Author, Country, Folder, Label, Note, Paper, Place, Team
+from tests.testapp.models import (
+    Author,
+    Country,
+    Folder,
+    Label,
+    LocalOnly,
+    Note,
+    Paper,
+    Place,
+    Team,
+)
 
 RUN = "run"
 fewer = settings(max_examples=max(1, settings.default.max_examples // 3))
@@ -193,3 +204,42 @@ class BothWays(TestCase):
         assert synchronize().counts == {}
         assert synchronize_back().counts == {}
         assert_same(*played_models())
+
+
+class Planned(TestCase):
+    """A plan that is applied does what a run does, and nothing is left to be planned then."""
+
+    databases = {LOCAL, REMOTE}
+
+    @given(steps([*OPERATIONS, *[RUN] * 3]))
+    def test_a_plan_is_applied_as_it_was_shown(self, story: list[Step]) -> None:
+        shift_keys()
+        world = World(LOCAL)
+        for step in story:
+            if step[0] == RUN:
+                plan = diff()
+                before = everything_on(REMOTE)
+                assert list(diff()) == list(plan)
+                assert everything_on(REMOTE) == before
+                result = synchronize(plan=Plan.from_json(plan.to_json()))
+                assert (result.held, result.excluded) == ([], 0)
+                assert not diff().has_diffs()
+            else:
+                apply(world, [step])
+        result = synchronize(plan=diff())
+        assert (result.held, result.excluded) == ([], 0)
+        assert not diff().has_diffs()
+        assert_settled()
+
+    @given(steps([*OPERATIONS, *[RUN] * 3]))
+    def test_a_full_comparison_finds_what_no_log_names(self, story: list[Step]) -> None:
+        world = World(LOCAL)
+        models = [model for model in conf.models if model is not LocalOnly]
+        synchronize()
+        with DisableSynchroLog():
+            for step in story:
+                if step[0] != RUN:
+                    apply(world, [step])
+        synchronize(full=True, models=models)
+        assert_same(*played_models())
+        assert not diff(full=True, models=models).has_diffs()

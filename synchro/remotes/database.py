@@ -39,8 +39,10 @@ def key_chunks(pks: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 class DatabaseEnd(End):
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, *, locks: bool = True) -> None:
+        """``locks``: whether ``lock`` does anything; not where nothing will be written."""
         self.side = side
+        self.locks = locks
         self.connection = connections[side.alias]
 
     def objects(self, model: type[Model]) -> QuerySet[Any]:
@@ -57,7 +59,7 @@ class DatabaseEnd(End):
 
     def lock(self, model: type[Model], pks: Iterable[Any]) -> None:
         """Keep others from changing rows until the transaction ends, where databases can."""
-        if self.connection.features.has_select_for_update:
+        if self.locks and self.connection.features.has_select_for_update:
             name = key_attribute(model)
             for chunk in key_chunks(pks):
                 rows = self.objects(model).filter(pk__in=chunk).order_by("pk")

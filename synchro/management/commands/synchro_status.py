@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from synchro import log
-from synchro.core import remote_alias
 from synchro.durations import duration, in_words
 from synchro.exceptions import SynchroError
+from synchro.pairs import remote_alias
 from synchro.status import Status, read_status
 
 _HELD_SHOWN = 50
@@ -86,8 +86,17 @@ class Command(BaseCommand):
             write(self.style.WARNING(f"  Held for {age}, tried {times}: {held.detail}"))
         if len(status.held) > _HELD_SHOWN:
             write(self.style.WARNING(f"  {len(status.held) - _HELD_SHOWN} more are held."))
+        if status.excluded:
+            write(f"  Left out on purpose, still pending: {status.excluded}")
         if status.settled:
             write(f"  Not applied and not tried again (conflicts): {status.settled}")
+        for run in status.runs:
+            took = "" if run.seconds is None else f", {run.seconds:.1f} s"
+            who = f" by {run.user}" if run.user else ""
+            why = f": {run.error}" if run.error else ""
+            write(
+                f"  Run {_time(run.started)}{who}: {run.outcome}, {run.objects} objects{took}{why}"
+            )
 
 
 def _age(date: datetime) -> Any:

@@ -17,7 +17,7 @@ from django.db import connections
 from geo import edits, source
 from geo.comparison import Comparison, compare
 from geo.models import City, Continent, Country, Language
-from synchro import synchronize
+from synchro import diff, synchronize
 
 OWN_COUNTRY = "LI"
 """REMOTE holds small towns of this country that LOCAL never had."""
@@ -36,6 +36,7 @@ class Command(BaseCommand):
         self.synchronize("Synchronize: everything is new")
         self.compare(own, kept=0)
         self.edit()
+        self.preview()
         self.synchronize("Synchronize again: only what changed")
         self.compare(own, kept=1)
         self.synchronize("Synchronize once more: nothing changed")
@@ -96,6 +97,19 @@ class Command(BaseCommand):
             self.line(text)
         self.heading("An edit on REMOTE")
         self.line(edits.edit_remote())
+
+    def preview(self) -> None:
+        self.heading("What the next synchronization would do (nothing is written)")
+        counter: Counter[str] = Counter()
+        with self.timed(counter):
+            plan = diff()
+            counter["objects"] = len(plan)
+            for model, actions in plan.summary()["models"].items():
+                numbers = ", ".join(f"{number:,} {action}" for action, number in actions.items())
+                self.line(f"{model}: {numbers}")
+            changed = plan.filter(actions=["update"], models=["geo.country"])
+            for text in list(changed.lines(self.style, limit=2))[:8]:
+                self.line(text)
 
     def synchronize(self, title: str) -> None:
         self.heading(title)

@@ -10,6 +10,42 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.CreateModel(
+            name="SyncRun",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("node", models.CharField(max_length=64)),
+                ("remote", models.CharField(max_length=100)),
+                ("user", models.CharField(blank=True, default="", max_length=150)),
+                ("batch", models.BigIntegerField(default=0)),
+                ("started", models.DateTimeField(default=django.utils.timezone.now)),
+                ("ended", models.DateTimeField(blank=True, null=True)),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("running", "going on"),
+                            ("done", "done"),
+                            ("held", "done, but changes are held"),
+                            ("failed", "failed"),
+                            ("died", "died"),
+                        ],
+                        default="running",
+                        max_length=10,
+                    ),
+                ),
+                ("objects_written", models.PositiveIntegerField(default=0)),
+                ("counts", models.JSONField(blank=True, default=dict)),
+                ("held", models.PositiveIntegerField(default=0)),
+                ("skipped", models.PositiveIntegerField(default=0)),
+                ("error", models.TextField(blank=True, default="")),
+            ],
+            options={
+                "verbose_name": "synchronization",
+                "verbose_name_plural": "synchronizations",
+                "ordering": ["-id"],
+            },
+        ),
         migrations.AddField(
             model_name="peer",
             name="reset_batch",
@@ -44,6 +80,8 @@ class Migration(migrations.Migration):
                             ("unreadable", "cannot be read"),
                             ("remote-newer", "changed later on the other side"),
                             ("vanished", "gone without a deletion in the log"),
+                            ("excluded", "left out on purpose"),
+                            ("stale", "changed since the plan was made"),
                         ],
                         max_length=20,
                     ),

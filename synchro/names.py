@@ -1,0 +1,16 @@
+"""Models by their labels, which may be those of models that are gone."""
+
+from __future__ import annotations
+
+from django.apps import apps
+from django.db.models import Model
+
+from synchro.graph import concrete
+
+
+def model_named(label: str) -> type[Model] | None:
+    """The model (never a proxy) that a label names; None if it is not installed."""
+    try:
+        return concrete(apps.get_model(label))
+    except (LookupError, ValueError):
+        return None
