@@ -14,8 +14,9 @@ from django.utils.translation import gettext as _
 
 from synchro.adopt import Adoption
 from synchro.conf import conf
-from synchro.core import adopt_copy, adopt_restored, remote_alias
+from synchro.core import adopt_copy, adopt_restored
 from synchro.exceptions import LockError, SynchroError
+from synchro.pairs import remote_alias
 from synchro.restored import Renewal
 
 
