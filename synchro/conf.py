@@ -18,7 +18,7 @@ from django.db.models import ManyToManyField, Model
 from synchro.graph import through
 
 REPLAY_MODES: Final = ("auto", "save", "bulk")
-DEFAULT_BATCH_SIZE: Final = 1000
+DEFAULT_BATCH_SIZE: Final = 2000
 
 
 @dataclass(frozen=True, kw_only=True)

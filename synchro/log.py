@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from synchro.chunks import batched
 from synchro.conflicts import RemoteChange
+from synchro.members import members_of
 from synchro.models import DELETION, M2M_CHANGE, Batch, ChangeLog, Node
 from synchro.nodes import SELF, own_node
 from synchro.plan import LogRow
@@ -27,7 +28,7 @@ _COLUMNS: Final = (
     "key",
     "origin",
 )
-_KEYS_PER_STATEMENT: Final = 500
+_KEYS_PER_STATEMENT: Final = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,8 @@ def _number(alias: str, unsealed: QuerySet[ChangeLog], number: int) -> None:
     # just inserted. A plain read sees committed rows only, and keys touch nothing else.
     ids = list(unsealed.values_list("id", flat=True))
     for chunk in batched(ids, _KEYS_PER_STATEMENT):
-        ChangeLog.objects.using(alias).filter(id__in=chunk).update(batch=number)
+        wanted = members_of(ChangeLog, "id", chunk, connections[alias])
+        ChangeLog.objects.using(alias).filter(id__in=wanted).update(batch=number)
 
 
 def pending(
@@ -103,8 +105,7 @@ def newest(
     object's own fields and the name of the many-to-many field for a change of links.
     """
     rows = (
-        ChangeLog.objects.using(alias)
-        .filter(label__in=list(labels), object_id__in=list(object_ids))
+        _of_objects(alias, labels, object_ids)
         .order_by(F("batch").asc(nulls_last=True), "id")
         .values_list("object_id", "action", "field", "date", "origin_date", "origin", "batch")
     )
@@ -114,6 +115,31 @@ def newest(
         )
         for object_id, action, field, date, origin_date, origin, batch in rows
     }
+
+
+def _of_objects(
+    alias: str, labels: Iterable[str], object_ids: Iterable[str]
+) -> QuerySet[ChangeLog]:
+    wanted = members_of(ChangeLog, "object_id", list(object_ids), connections[alias])
+    return ChangeLog.objects.using(alias).filter(label__in=list(labels), object_id__in=wanted)
+
+
+def contested(
+    alias: str,
+    labels: Iterable[str],
+    object_ids: Iterable[str],
+    *,
+    made_by_other_than: str,
+    after: int,
+) -> set[str]:
+    """Which objects the log of a database says were changed by another node than one, in a batch
+    above ``after`` or not sealed yet."""
+    rows = (
+        _of_objects(alias, labels, object_ids)
+        .filter(Q(batch__isnull=True) | Q(batch__gt=after))
+        .exclude(origin=made_by_other_than)
+    )
+    return set(rows.values_list("object_id", flat=True))
 
 
 def tombstones(alias: str, label: str, *, made_by_other_than: str) -> dict[str, RemoteChange]:
@@ -136,9 +162,7 @@ def tombstones(alias: str, label: str, *, made_by_other_than: str) -> dict[str, 
 
 def sent_by(alias: str, uid: str, label: str, object_ids: Iterable[str]) -> set[str]:
     """Which objects the log of a database says came from a node."""
-    rows = ChangeLog.objects.using(alias).filter(
-        label=label, object_id__in=list(object_ids), origin=uid
-    )
+    rows = _of_objects(alias, [label], object_ids).filter(origin=uid)
     return set(rows.values_list("object_id", flat=True))
 
 

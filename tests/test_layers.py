@@ -16,7 +16,7 @@ LAYERS = [
     ["exceptions", "chunks", "checkpoint", "suspend", "legacy"],
     ["graph", "keys"],
     ["conf", "models", "takeover"],
-    ["nodes"],
+    ["members", "nodes"],
     ["capture"],
     ["conflicts", "plan", "receivers"],
     ["log"],

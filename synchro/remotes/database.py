@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,12 +14,13 @@ from django.db.models.functions import Cast
 from synchro.chunks import batched
 from synchro.exceptions import NaturalKeyError, PlanError
 from synchro.graph import ends, key_attribute, through
-from synchro.keys import NaturalKey, NaturalLookup
+from synchro.keys import NaturalKey, NaturalLookup, field_at
+from synchro.members import members, members_of
 from synchro.nodes import Side
 from synchro.remotes.base import End, Source
 from synchro.sql import holds_plain_json
 
-_KEYS_PER_QUERY = 900
+_KEYS_PER_QUERY = 2000
 _COMBINATIONS_PER_QUERY = 150
 
 
@@ -35,6 +36,11 @@ class DatabaseEnd(End):
         self.side = side
         self.connection = connections[side.alias]
 
+    def among(self, model: type[Model], name: str, values: Collection[Any]) -> QuerySet[Any]:
+        """The rows of a model whose field (by attribute name, or ``pk``) has one of the values."""
+        wanted = members_of(model, name, values, self.connection)
+        return self.objects(model).filter(**{f"{name}__in": wanted})
+
     def objects(self, model: type[Model]) -> QuerySet[Any]:
         """All rows of a model, past any manager of its own."""
         return QuerySet(model, using=self.side.alias)
@@ -47,22 +53,24 @@ class DatabaseEnd(End):
                 f"{self.side.alias!r}. Take it out of SYNCHRO_MODELS, or change DATABASE_ROUTERS."
             )
 
-    def lock(self, model: type[Model], pks: Iterable[Any]) -> None:
-        """Keep others from changing rows until the transaction ends, where databases can."""
-        if self.connection.features.has_select_for_update:
-            name = key_attribute(model)
-            for chunk in key_chunks(pks):
-                rows = self.objects(model).filter(pk__in=chunk).order_by("pk")
-                list(rows.select_for_update().values_list(name, flat=True))
+    def lock(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
+        """Keep others from changing rows until the transaction ends, where databases can.
+        Returns the keys of the rows that others cannot change now."""
+        if not self.connection.features.has_select_for_update:
+            # SQLite shows one state for as long as a transaction goes on.
+            return set(pks)
+        locked: set[Any] = set()
+        name = key_attribute(model)
+        for chunk in key_chunks(pks):
+            rows = self.among(model, "pk", chunk).order_by("pk")
+            locked.update(rows.select_for_update().values_list(name, flat=True))
+        return locked
 
     def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         found: set[Any] = set()
         for chunk in key_chunks(pks):
-            found.update(
-                self.objects(model)
-                .filter(pk__in=chunk)
-                .values_list(key_attribute(model), flat=True)
-            )
+            rows = self.among(model, "pk", chunk)
+            found.update(rows.values_list(key_attribute(model), flat=True))
         return found
 
     def rows(
@@ -72,14 +80,14 @@ class DatabaseEnd(End):
         for name in names:
             wanted.append(Cast(name, TextField()) if name in _json_names(model) else name)
         for chunk in key_chunks(pks):
-            yield from self.objects(model).filter(pk__in=chunk).values_list(*wanted)
+            yield from self.among(model, "pk", chunk).values_list(*wanted)
 
     def links(
         self, field: ManyToManyField[Any, Any], pks: Iterable[Any]
     ) -> Iterator[tuple[Any, Any]]:
         near, far = (end.attname for end in ends(field))
         for chunk in key_chunks(pks):
-            rows = self.objects(through(field)).filter(**{f"{near}__in": chunk})
+            rows = self.among(through(field), near, chunk)
             yield from rows.values_list(near, far)
 
     def by_natural_key(
@@ -93,7 +101,7 @@ class DatabaseEnd(End):
         size = _KEYS_PER_QUERY if len(lookup.fields) == 1 else _COMBINATIONS_PER_QUERY
         rows = lookup.manager.db_manager(self.side.alias).get_queryset().order_by("pk")
         for chunk in batched(keys, size):
-            condition = self.any_of(lookup.fields, chunk)
+            condition = self._any_of(lookup, chunk)
             for pk, *values in rows.filter(condition).values_list("pk", *lookup.fields):
                 # The database may take other text for equal (case, accents, spaces).
                 if tuple(values) in wanted:
@@ -103,9 +111,18 @@ class DatabaseEnd(End):
     def by_field(self, model: type[Model], name: str, values: Iterable[Any]) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         for chunk in batched(values, _KEYS_PER_QUERY):
-            rows = self.objects(model).filter(**{f"{name}__in": chunk})
+            rows = self.among(model, name, chunk)
             found.update(rows.values_list(name, key_attribute(model)))
         return found
+
+    def _any_of(self, lookup: NaturalLookup, keys: Sequence[NaturalKey]) -> Q:
+        """Like ``any_of``, with all keys as one parameter where that is possible."""
+        fields = lookup.fields or ()
+        values = [key[0] for key in keys]
+        if len(fields) > 1 or None in values:
+            return self.any_of(fields, keys)
+        wanted = members(field_at(lookup.model, fields[0]), values, self.connection)
+        return Q(**{f"{fields[0]}__in": wanted})
 
     @staticmethod
     def any_of(fields: Sequence[str], keys: Sequence[NaturalKey]) -> Q:
@@ -140,7 +157,7 @@ class DatabaseEnd(End):
 class DatabaseSource(DatabaseEnd, Source):
     def instances(self, model: type[Model], pks: Iterable[Any]) -> Iterator[Model]:
         for chunk in key_chunks(pks):
-            yield from self.objects(model).filter(pk__in=chunk)
+            yield from self.among(model, "pk", chunk)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
