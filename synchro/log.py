@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
@@ -183,4 +184,4 @@ def stored(date: datetime) -> datetime:
 
 
 def _uses_time_zones() -> bool:
-    return timezone.is_aware(timezone.now())
+    return bool(settings.USE_TZ)

@@ -48,7 +48,7 @@ TEXTS: Final = frozenset(
 class Members(Value):
     """The right side of ``__in``: a list of numbers, or of texts."""
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         if connection.vendor == "postgresql":
             kind = "bigint" if type(self.value[0]) is int else "text"
             return f"(SELECT unnest(%s::{kind}[]))", [self.value]

@@ -128,8 +128,9 @@ class References:
             insert_objects(
                 alias,
                 Reference,
-                ("node", "content_type", "label", "local_object_id", "remote_object_id"),
-                [(node, content_type.pk, label, mine, other) for mine, other in chunk],
+                ("local_object_id", "remote_object_id"),
+                chunk,
+                same={"node": node, "content_type": content_type.pk, "label": label},
             )
 
     @staticmethod

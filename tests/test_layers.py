@@ -20,6 +20,7 @@ LAYERS = [
     ["capture"],
     ["conflicts", "plan", "receivers"],
     ["log"],
+    ["loading"],
     ["sql", "remotes.base"],
     ["references"],
     ["remotes.database"],

@@ -8,7 +8,16 @@ from typing import Any
 
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.db import connections, router, transaction
-from django.db.models import ManyToManyField, Model, Q, QuerySet, TextField
+from django.db.models import (
+    ExpressionWrapper,
+    F,
+    Field,
+    ManyToManyField,
+    Model,
+    Q,
+    QuerySet,
+    TextField,
+)
 from django.db.models.functions import Cast
 
 from synchro.chunks import batched
@@ -18,7 +27,7 @@ from synchro.keys import NaturalKey, NaturalLookup, field_at
 from synchro.members import members, members_of
 from synchro.nodes import Side
 from synchro.remotes.base import End, Source
-from synchro.sql import holds_plain_json
+from synchro.sql import holds_plain_json, passes_through
 
 _KEYS_PER_QUERY = 2000
 _COMBINATIONS_PER_QUERY = 150
@@ -74,13 +83,29 @@ class DatabaseEnd(End):
         return found
 
     def rows(
-        self, model: type[Model], pks: Iterable[Any], names: Sequence[str]
+        self,
+        model: type[Model],
+        pks: Iterable[Any],
+        names: Sequence[str],
+        *,
+        unconverted: Collection[str] = (),
     ) -> Iterator[tuple[Any, ...]]:
         wanted: list[Any] = [key_attribute(model)]
         for name in names:
-            wanted.append(Cast(name, TextField()) if name in _json_names(model) else name)
+            if name in _json_names(model):
+                wanted.append(Cast(name, TextField()))
+            elif name in unconverted:
+                # A plain Field has nothing that would convert the value.
+                wanted.append(ExpressionWrapper(F(name), output_field=Field()))
+            else:
+                wanted.append(name)
         for chunk in key_chunks(pks):
             yield from self.among(model, "pk", chunk).values_list(*wanted)
+
+    def passes_through(self, field: Field[Any, Any], target: End) -> bool:
+        return isinstance(target, DatabaseEnd) and passes_through(
+            field, self.connection, target.connection
+        )
 
     def links(
         self, field: ManyToManyField[Any, Any], pks: Iterable[Any]
