@@ -91,10 +91,12 @@ def pending(
         .values_list(*_COLUMNS)
         .iterator(chunk_size=2000)
     )
+    zones = _uses_time_zones()
     for label, object_id, action, date, origin_date, field, key, origin in found:
-        yield LogRow(
-            label, object_id, action, aware(date), aware(origin_date or date), field, key, origin
-        )
+        if not zones:
+            date, origin_date = aware(date), origin_date and aware(origin_date)
+        made = origin_date or date
+        yield LogRow(label, object_id, action, date, made, field, key, origin)
 
 
 def newest(

@@ -470,7 +470,7 @@ class Planner:
             pks = [pk for pk in pks if pk not in lost]
             planned.update((pk, wanted[pk]) for pk in pks)
             self._bring(model, pks)
-            self._bring(other, {there for _, there in self.source.links(field, pks)})
+            self._bring(other, self.source.linked(field, pks))
             self._bring_all_along()
 
     # -- what is left out

@@ -7,7 +7,7 @@ interface; the plain way works on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import count
@@ -247,7 +247,7 @@ class TableWriter:
             self._execute(f"UPDATE {table} SET {assignments} FROM {stage} WHERE {match}")
         self._execute(f"DELETE FROM {stage}")
 
-    def _update_one_by_one(self, rows: Iterable[Row]) -> None:
+    def _update_one_by_one(self, rows: Sequence[Row]) -> None:
         keys = self._key_columns()
         is_key = [self._quote(str(field.column)) in keys for field in self.fields]
         assignments = ", ".join(f"{column} = %s" for column in self._own_columns())
@@ -262,15 +262,11 @@ class TableWriter:
 
     # -- statements
 
-    def _converted(self, rows: Sequence[Row]) -> list[Row]:
+    def _converted(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Rows as the database stores them, converted column by column."""
-        if not rows or not self.fields:
-            return list(rows)
-        columns = list(zip(*rows, strict=True))
-        for index, convert in enumerate(self._convert):
-            if convert is not None:
-                columns[index] = tuple(map(convert, columns[index]))
-        return list(zip(*columns, strict=True))
+        if not rows or not any(self._convert):
+            return rows
+        return list(zip(*_converted(rows, self._convert), strict=True))
 
     def _placeholders(self, rows: Sequence[Row]) -> tuple[list[str], list[Any]]:
         if not self.fields:
@@ -337,16 +333,28 @@ def insert_objects(
     connection = connections[alias]
     given = [cast("Field[Any, Any]", model._meta.get_field(name)) for name in names]
     common = [cast("Field[Any, Any]", model._meta.get_field(name)) for name in same]
-    values = [
-        value if convert is None else convert(value)
-        for value, convert in zip(
-            same.values(), [converter(field, connection) for field in common], strict=True
-        )
-    ]
+    if not rows:
+        return
+    columns = _converted(rows, [converter(field, connection) for field in given])
+    for value, field in zip(same.values(), common, strict=True):
+        # Converted once, not for every row.
+        (column,) = _converted([(value,)], [converter(field, connection)])
+        columns.append(column * len(rows))
+    fields = [*given, *common]
     writer = TableWriter(
-        connection, model, [*given, *common], unconverted=[field.attname for field in common]
+        connection, model, fields, unconverted=[field.attname for field in fields]
     )
-    writer.insert([(*row, *values) for row in rows], returning=False)
+    writer.insert(list(zip(*columns, strict=True)), returning=False)
+
+
+def _converted(
+    rows: Sequence[Row], converters: Sequence[Callable[[Any], Any] | None]
+) -> list[tuple[Any, ...]]:
+    """The columns of rows, with their values as the database stores them."""
+    return [
+        column if convert is None else tuple(map(convert, column))
+        for column, convert in zip(zip(*rows, strict=True), converters, strict=True)
+    ]
 
 
 def key_values(model: type[Model], pk: Any) -> tuple[Any, ...]:

@@ -53,6 +53,10 @@ class End(ABC):
         """The links of objects in one many-to-many field: (owner's key, target's key)."""
 
     @abstractmethod
+    def linked(self, field: ManyToManyField[Any, Any], pks: Iterable[Any]) -> set[Any]:
+        """The keys of all objects that objects are linked to in one many-to-many field."""
+
+    @abstractmethod
     def by_natural_key(
         self, lookup: NaturalLookup, keys: Iterable[NaturalKey]
     ) -> dict[NaturalKey, list[Any]]:

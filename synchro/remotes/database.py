@@ -115,6 +115,14 @@ class DatabaseEnd(End):
             rows = self.among(through(field), near, chunk)
             yield from rows.values_list(near, far)
 
+    def linked(self, field: ManyToManyField[Any, Any], pks: Iterable[Any]) -> set[Any]:
+        near, far = (end.attname for end in ends(field))
+        found: set[Any] = set()
+        for chunk in key_chunks(pks):
+            rows = self.among(through(field), near, chunk)
+            found.update(rows.order_by().values_list(far, flat=True).distinct())
+        return found
+
     def by_natural_key(
         self, lookup: NaturalLookup, keys: Iterable[NaturalKey]
     ) -> dict[NaturalKey, list[Any]]:
@@ -180,6 +188,21 @@ class DatabaseEnd(End):
 
 
 class DatabaseSource(DatabaseEnd, Source):
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._seen: dict[type[Model], set[Any]] | None = None
+        """Keys that were found, for as long as the database shows one state."""
+
+    def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
+        if self._seen is None:
+            return super().existing(model, pks)
+        seen = self._seen.setdefault(model, set())
+        wanted = set(pks)
+        rest = wanted - seen
+        if rest:
+            seen |= super().existing(model, rest)
+        return wanted & seen
+
     def instances(self, model: type[Model], pks: Iterable[Any]) -> Iterator[Model]:
         for chunk in key_chunks(pks):
             yield from self.among(model, "pk", chunk)
@@ -198,7 +221,11 @@ class DatabaseSource(DatabaseEnd, Source):
             if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            yield
+            self._seen = {}
+            try:
+                yield
+            finally:
+                self._seen = None
 
     def _can_snapshot(self) -> bool:
         if self.connection.vendor != "sqlite":
