@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import connections, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, Q, QuerySet
 from django.utils import timezone
 
 from synchro.chunks import batched
@@ -47,10 +47,19 @@ def seal(alias: str) -> Sealed:
     yet, so that the next run takes it. Numbers are never used twice.
     """
     unsealed = ChangeLog.objects.using(alias).filter(batch__isnull=True)
-    if not unsealed.exists():
+    # Most of the time there is nothing to do, and one query tells.
+    own = Node.objects.using(alias).filter(pk=SELF)
+    last = (
+        Batch.objects.using(alias)
+        .filter(number__in=own.values("last_batch"))
+        .annotate(more=Exists(unsealed))
+        .first()
+    )
+    if last is not None and not last.more:
+        return Sealed(number=last.number, token=last.token)
+    if last is None and not unsealed.exists():
         number = own_node(alias).last_batch
-        batch = Batch.objects.using(alias).filter(number=number).first()
-        return Sealed(number=number, token=batch.token if batch else "")
+        return Sealed(number=number, token="")
     own_node(alias)
     connection = connections[alias]
     if connection.vendor == "mysql" and not connection.in_atomic_block:

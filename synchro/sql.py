@@ -35,6 +35,7 @@ from django.db.models.sql import InsertQuery
 from synchro.keys import key_field
 from synchro.loading import Row, loader, portions
 from synchro.members import NUMBERS, TEXTS
+from synchro.reserving import reserve_keys
 
 _SQLITE_DIGITS: Final = 15
 _NAIVE: Final = ("sqlite", "mysql")
@@ -150,6 +151,15 @@ class TableWriter:
         if not returning:
             self._load(self._table(), converted)
             return []
+        keys = reserve_keys(self.connection, self.model, len(rows)) if self.fields else None
+        if keys is not None and not any(self._exotic):
+            column = self._quote(str(self.model._meta.pk.column))
+            loader(self.connection).load(
+                self._table(),
+                [column, *self._columns()],
+                [(key, *row) for key, row in zip(keys, converted, strict=True)],
+            )
+            return list(keys)
         can_return = self.connection.features.can_return_rows_from_bulk_insert
         for chunk in portions(self.connection, converted, len(self.fields)):
             if can_return:

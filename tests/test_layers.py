@@ -20,7 +20,7 @@ LAYERS = [
     ["capture"],
     ["conflicts", "plan", "receivers"],
     ["log"],
-    ["loading"],
+    ["loading", "reserving"],
     ["sql", "remotes.base"],
     ["references"],
     ["remotes.database"],
