@@ -1,7 +1,7 @@
 """One step of a benchmark in a process of its own: ``python -m benchmarks.child STEP [...]``.
 
-``make STATE N`` makes both databases and fills them, ``put-back`` puts them back into that state,
-``run CONTENDER`` measures and prints one line of JSON, ``remove`` removes them.
+``make STATE N`` makes both databases and fills them, ``run CONTENDER`` puts them back into that
+state, measures and prints one line of JSON, ``remove`` removes them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ class Counter:
 def run(name: str) -> dict[str, Any]:
     from django.db import connections
 
+    from benchmarks import databases
     from benchmarks.contenders import CONTENDERS
 
+    databases.put_back()
     for connection in connections.all():
         connection.ensure_connection()
     timed = CONTENDERS[name]()
@@ -62,8 +64,6 @@ def main(step: str, *arguments: str) -> None:
         databases.make()
         STATES[state](int(n))
         databases.keep()
-    elif step == "put-back":
-        databases.put_back()
     elif step == "remove":
         databases.remove()
     else:
