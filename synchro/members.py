@@ -76,6 +76,12 @@ def members(
     return Members(values) if fits else values
 
 
+def are_numbers(model: type[Model], pks: Collection[Any]) -> bool:
+    """Whether primary keys are plain numbers, of which each is one and the same everywhere."""
+    pk: Any = model._meta.pk
+    return type(key_field(pk)) in NUMBERS and all(type(value) is int for value in pks)
+
+
 def supports_members(connection: BaseDatabaseWrapper) -> bool:
     if connection.vendor == "sqlite":
         return bool(connection.features.supports_json_field)

@@ -24,7 +24,7 @@ from synchro.chunks import batched
 from synchro.exceptions import NaturalKeyError, PlanError
 from synchro.graph import ends, key_attribute, through
 from synchro.keys import NaturalKey, NaturalLookup, field_at
-from synchro.members import members, members_of
+from synchro.members import are_numbers, members, members_of
 from synchro.nodes import Side
 from synchro.remotes.base import End, Source
 from synchro.sql import holds_plain_json, passes_through
@@ -77,8 +77,15 @@ class DatabaseEnd(End):
 
     def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         found: set[Any] = set()
-        for chunk in key_chunks(pks):
+        for chunk in key_chunks(set(pks)):
             rows = self.among(model, "pk", chunk)
+            if are_numbers(model, chunk):
+                # Mostly all of them are there, or none: that is less to read than all the keys.
+                # (Text that is found may be spelled in another way.)
+                number = rows.count()
+                if number in (0, len(chunk)):
+                    found.update(chunk if number else ())
+                    continue
             found.update(rows.values_list(key_attribute(model), flat=True))
         return found
 
