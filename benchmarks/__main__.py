@@ -8,7 +8,8 @@ BENCH_N
     how many objects, for example ``10000,100000`` (what is unless set); the plot goes from 1,000
     to three times the largest
 BENCH_ROUNDS
-    how often each contender is run, in turn with the others; 5 unless set (3 from 50,000 objects)
+    how often each contender is run, in turn with the others; 5 unless set. A fifth of that from
+    50,000 objects on
 BENCH_QUICK
     if set: 5,000 objects, two rounds, no plot, the main measurements only; less than two minutes
 BENCH_CITIES
@@ -38,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(os.environ.get("BENCH_RESULTS") or ROOT / "benchmarks" / "results")
 QUICK = bool(os.environ.get("BENCH_QUICK"))
 MANY = 50_000
-"""From here on three rounds are enough."""
+"""From here on a run is long enough to be repeated less often."""
 
 
 def numbers(variable: str, default: str) -> list[int]:
@@ -84,7 +85,7 @@ class Bench:
         """Run contenders in turn, each time from the same state. ``name-`` is unwatched."""
         started = time.monotonic()
         if rounds is None:
-            rounds = min(self.rounds, 3) if n >= MANY else self.rounds
+            rounds = max(1, self.rounds // 5) if n >= MANY else self.rounds
         if self.made != (state, n):
             self.child("make", state, str(n))
             self.made = state, n
