@@ -10,13 +10,14 @@ ARGS ?=
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-faults demo serve lint types docs clean venv-test venv-demo venv-dev venv-docs
+.PHONY: help test test-faults demo serve lint types docs bench clean venv-bench venv-test venv-demo venv-dev venv-docs
 
 help:
 	@echo 'make demo    load real data, synchronize two SQLite databases, compare them'
 	@echo 'make serve   browse the two databases of the demo in the admin, on PORT=8000'
 	@echo 'make test    run the test suite on every database that answers; ARGS="-k natural" goes to pytest'
 	@echo 'make test-faults  disturb runs at every statement; more writers, longer stories'
+	@echo 'make bench   measure speed and memory on every database that answers; BENCH_QUICK=1 for two minutes'
 	@echo 'make lint    ruff check, ruff format --check'
 	@echo 'make types   mypy'
 	@echo 'make docs    build the documentation into docs/_build/html'
@@ -36,6 +37,9 @@ venv-dev:
 venv-docs:
 	@scripts/venv.sh "$(PYTHON)" "$(VENV)/docs" docs
 
+venv-bench:
+	@scripts/venv.sh "$(PYTHON)" "$(VENV)/bench" bench $(if $(DJANGO),'$(DJANGO)')
+
 test: venv-test
 	@"$(TEST_VENV)/bin/python" -m tests.matrix $(ARGS)
 
@@ -49,6 +53,9 @@ demo: venv-demo
 
 serve: venv-demo
 	@"$(VENV)/demo/bin/python" testproject/manage.py serve $(PORT)
+
+bench: venv-bench
+	@"$(VENV)/bench/bin/python" -m benchmarks
 
 lint: venv-dev
 	@"$(VENV)/dev/bin/ruff" check .

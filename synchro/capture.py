@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import Any
+from functools import cache, wraps
+from typing import Any, Final
 
 from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.core.signals import setting_changed
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.db.models import ManyToManyField, Model, QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 from django.dispatch import Signal
 from django.utils import timezone
 
+from synchro.chunks import batched
 from synchro.conf import conf, many_to_many_fields
 from synchro.exceptions import NaturalKeyError
 from synchro.graph import ends, through
@@ -38,6 +39,13 @@ from synchro.nodes import has_log
 from synchro.suspend import is_suspended
 
 logger = logging.getLogger("synchro.capture")
+
+_COLUMNS: Final = (
+    *("content_type", "label", "object_id"),
+    *("date", "action", "field", "key", "origin"),
+)
+"""What is written of a change; the other columns of its row are empty."""
+_ROWS_PER_STATEMENT: Final = 100
 
 _KEY_ATTRIBUTE = "_synchro_natural_key"
 
@@ -255,24 +263,30 @@ def write(
     key: NaturalKey | None = None,
 ) -> None:
     """Write log rows for objects of one model, all with the same action and time."""
-    now = timezone.now()
+    connection = connections[using]
     content_type = ContentType.objects.db_manager(using).get_for_model(model)
-    rows = [
-        ChangeLog(
-            content_type_id=content_type.pk,
-            label=model._meta.label_lower,
-            object_id=object_id(model, pk),
-            date=now,
-            action=action,
-            field=field,
-            key=_key_text(model, key),
-        )
-        for pk in pks
-    ]
-    if len(rows) == 1:
-        rows[0].save(using=using, force_insert=True)
-    elif rows:
-        ChangeLog.objects.using(using).bulk_create(rows)
+    start = (content_type.pk, model._meta.label_lower)
+    end = (
+        connection.ops.adapt_datetimefield_value(timezone.now()),
+        action,
+        field,
+        _key_text(model, key),
+        "",
+    )
+    # Every watched save() comes through here: no instance, no query to be compiled.
+    marks = f"({', '.join(['%s'] * len(_COLUMNS))})"
+    for chunk in batched(pks, _ROWS_PER_STATEMENT):
+        parameters = [value for pk in chunk for value in (*start, object_id(model, pk), *end)]
+        with connection.cursor() as cursor:
+            cursor.execute(f"{_insert(using)} {', '.join([marks] * len(chunk))}", parameters)
+
+
+@cache
+def _insert(using: str) -> str:
+    quote = connections[using].ops.quote_name
+    columns = [ChangeLog._meta.get_field(name).column for name in _COLUMNS]  # type: ignore[union-attr]
+    names = ", ".join(quote(str(column)) for column in columns)
+    return f"INSERT INTO {quote(ChangeLog._meta.db_table)} ({names}) VALUES"
 
 
 def _key_text(model: type[Model], key: NaturalKey | None) -> str | None:

@@ -19,7 +19,7 @@ from synchro.flags import ModelFlags, model_flags
 from synchro.graph import through
 
 REPLAY_MODES: Final = ("auto", "save", "bulk")
-DEFAULT_BATCH_SIZE: Final = 1000
+DEFAULT_BATCH_SIZE: Final = 2000
 DEFAULT_RETRIES: Final = 3
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Model
 from django.utils import timezone
 
@@ -17,6 +18,7 @@ from synchro import hooks, log
 from synchro.adopt import Adoption, adopt
 from synchro.attempts import run_to
 from synchro.conf import conf
+from synchro.exceptions import NodeError
 from synchro.flags import ModelFlags, SyncFlags
 from synchro.keys import NaturalKeyModel, NaturalManager
 from synchro.lock import only_run
@@ -161,6 +163,18 @@ def _preview(alias: str, limits: Limits, started: float) -> SyncResult:
     )
 
 
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """An error of a database as one of synchro's."""
+    try:
+        yield
+    except DatabaseError as error:
+        cause = " ".join(str(error).split())
+        raise NodeError(
+            f"{what} failed: {type(error).__name__}: {cause}.", "It can be repeated."
+        ) from error
+
+
 def adopt_copy(
     remote: str | None = None,
     *,
@@ -175,7 +189,7 @@ def adopt_copy(
     """
     here, there = sides(remote_alias(remote))
     refuse_open_transactions(here.alias, there.alias)
-    with only_run(here, there):
+    with _explained("Adopting"), only_run(here, there):
         return adopt(here, there, since=since, progress=progress)
 
 
@@ -193,7 +207,7 @@ def adopt_restored(
     """
     here, there = sides(remote_alias(remote))
     refuse_open_transactions(here.alias, there.alias)
-    with only_run(here, there):
+    with _explained("Adopting"), only_run(here, there):
         return renew(here, there, since=since, progress=progress)
 
 
@@ -207,7 +221,7 @@ def reset_synchro(references: bool = False) -> None:
     replayed. References are kept unless ``references`` is true."""
     local = conf.local
     require_tables(local)
-    with transaction.atomic(using=local):
+    with _explained("The reset"), transaction.atomic(using=local):
         log.forget(local)
         number = own_node(local).last_batch
         Peer.objects.using(local).update(sent_batch=number, reset_batch=number)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
@@ -18,18 +18,6 @@ from synchro.nodes import Side, peer
 from synchro.plan import Change, Deletion, LinkChange
 from synchro.references import References
 from synchro.sql import insert_objects
-
-_LOG_COLUMNS: Final = (
-    "content_type",
-    "label",
-    "object_id",
-    "date",
-    "action",
-    "field",
-    "key",
-    "origin",
-    "origin_date",
-)
 
 
 class Journal:
@@ -54,7 +42,7 @@ class Journal:
         self,
         model: type[Model],
         action: int,
-        changes: Iterable[tuple[Any, Change | LinkChange | Deletion]],
+        changes: Sequence[tuple[Any, Change | LinkChange | Deletion]],
         *,
         field: str = "",
     ) -> None:
@@ -63,26 +51,28 @@ class Journal:
             return
         alias = self.remote.alias
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
-        now = stored(self.now)
-        label = model._meta.label_lower
+        uid = self.local.uid
+        rows: list[tuple[Any, ...]] = [
+            (object_id(model, remote_pk), change.origin or uid, stored(change.made))
+            for remote_pk, change in changes
+        ]
+        names = ["object_id", "origin", "origin_date"]
+        if action == DELETION:
+            names.append("key")
+            keys = [getattr(change, "key", None) for _, change in changes]
+            rows = [(*row, key) for row, key in zip(rows, keys, strict=True)]
         insert_objects(
             alias,
             ChangeLog,
-            _LOG_COLUMNS,
-            [
-                (
-                    content_type.pk,
-                    label,
-                    object_id(model, remote_pk),
-                    now,
-                    action,
-                    field,
-                    change.key if isinstance(change, Deletion) else None,
-                    change.origin or self.local.uid,
-                    stored(change.made),
-                )
-                for remote_pk, change in changes
-            ],
+            names,
+            rows,
+            same={
+                "content_type": content_type.pk,
+                "label": model._meta.label_lower,
+                "date": stored(self.now),
+                "action": action,
+                "field": field,
+            },
         )
 
     def forget(self, model: type[Model], deletions: Iterable[Deletion]) -> None:

@@ -15,7 +15,16 @@ from uuid import UUID
 
 from django.contrib.auth.base_user import BaseUserManager
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
-from django.db.models import CompositePrimaryKey, Field, Manager, Model
+from django.db.models import (
+    AutoField,
+    BigAutoField,
+    BigIntegerField,
+    CompositePrimaryKey,
+    Field,
+    IntegerField,
+    Manager,
+    Model,
+)
 from django.db.models.base import ModelBase
 from django.utils.duration import duration_iso_string
 from django.utils.functional import Promise
@@ -368,10 +377,21 @@ def _part(field: Field[Any, Any], value: Any) -> Any:
     return found
 
 
+@cache
+def _is_number(model: type[Model]) -> bool:
+    """Whether the primary key is a plain number."""
+    pk = cast(Any, model._meta.pk)
+    if isinstance(pk, CompositePrimaryKey):
+        return False
+    return type(key_field(pk)) in (AutoField, BigAutoField, BigIntegerField, IntegerField)
+
+
 def load_object_id(model: type[Model], text: str) -> Any:
     """The primary key in a text made by ``object_id``; raises NaturalKeyError if unreadable."""
     pk = model._meta.pk
     try:
+        if _is_number(model):
+            return int(text)
         if isinstance(pk, CompositePrimaryKey):
             parts = json.loads(text)
             fields = model._meta.pk_fields

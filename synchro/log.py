@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
+from django.conf import settings
 from django.db import connections, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, Q, QuerySet
 from django.utils import timezone
 
 from synchro.chunks import batched
 from synchro.conflicts import RemoteChange
 from synchro.exceptions import PlanError
+from synchro.members import members_of
 from synchro.models import ACTIONS, DELETION, M2M_CHANGE, Batch, ChangeLog, Node
 from synchro.nodes import SELF, own_node
 from synchro.plan import LogRow
@@ -30,7 +32,7 @@ _COLUMNS: Final = (
     "origin",
 )
 _ACTIONS: Final = tuple(action for action, _ in ACTIONS)
-_KEYS_PER_STATEMENT: Final = 500
+_KEYS_PER_STATEMENT: Final = 2000
 _RANGES_PER_STATEMENT: Final = 200
 
 
@@ -53,6 +55,17 @@ def seal(alias: str, only: IdRanges | None = None) -> Sealed:
     Neither ids nor times are in the order of commits; a row that commits later has no number
     yet, so that the next run takes it. Numbers are never used twice.
     """
+    if only is None:
+        # Most of the time there is nothing to do, and one query tells.
+        own = Node.objects.using(alias).filter(pk=SELF)
+        last = (
+            Batch.objects.using(alias)
+            .filter(number__in=own.values("last_batch"))
+            .annotate(more=Exists(ChangeLog.objects.using(alias).filter(batch__isnull=True)))
+            .first()
+        )
+        if last is not None and not last.more:
+            return Sealed(number=last.number, token=last.token)
     parts = list(_unsealed(alias, only))
     if not any(rows.exists() for rows in parts):
         number = own_node(alias).last_batch
@@ -83,7 +96,8 @@ def _number(alias: str, unsealed: QuerySet[ChangeLog], number: int) -> None:
     # just inserted. A plain read sees committed rows only, and keys touch nothing else.
     ids = list(unsealed.values_list("id", flat=True))
     for chunk in batched(ids, _KEYS_PER_STATEMENT):
-        ChangeLog.objects.using(alias).filter(id__in=chunk).update(batch=number)
+        wanted = members_of(ChangeLog, "id", chunk, connections[alias])
+        ChangeLog.objects.using(alias).filter(id__in=wanted).update(batch=number)
 
 
 def newest_batch(alias: str) -> Sealed:
@@ -138,19 +152,14 @@ def _read(rows: QuerySet[ChangeLog]) -> Iterator[LogRow]:
     # An error must not leave a cursor open on the server: whoever closes it later would break a
     # transaction of somebody else's.
     with closing(cast("Generator[Any]", found)):
+        zones = _uses_time_zones()
         for label, object_id, action, date, origin_date, field, key, origin in found:
             if action not in _ACTIONS:
                 raise _unknown_action(label, object_id, action)
-            yield LogRow(
-                label,
-                object_id,
-                action,
-                aware(date),
-                aware(origin_date or date),
-                field,
-                key,
-                origin,
-            )
+            if not zones:
+                date, origin_date = aware(date), origin_date and aware(origin_date)
+            made = origin_date or date
+            yield LogRow(label, object_id, action, date, made, field, key, origin)
 
 
 def _unknown_action(label: str, object_id: str, action: int) -> PlanError:
@@ -170,8 +179,7 @@ def newest(
     object's own fields and the name of the many-to-many field for a change of links.
     """
     rows = (
-        ChangeLog.objects.using(alias)
-        .filter(label__in=list(labels), object_id__in=list(object_ids))
+        _of_objects(alias, labels, object_ids)
         .order_by(F("batch").asc(nulls_last=True), "id")
         .values_list("object_id", "action", "field", "date", "origin_date", "origin", "batch")
     )
@@ -181,6 +189,31 @@ def newest(
         )
         for object_id, action, field, date, origin_date, origin, batch in rows
     }
+
+
+def _of_objects(
+    alias: str, labels: Iterable[str], object_ids: Iterable[str]
+) -> QuerySet[ChangeLog]:
+    wanted = members_of(ChangeLog, "object_id", list(object_ids), connections[alias])
+    return ChangeLog.objects.using(alias).filter(label__in=list(labels), object_id__in=wanted)
+
+
+def contested(
+    alias: str,
+    labels: Iterable[str],
+    object_ids: Iterable[str],
+    *,
+    made_by_other_than: str,
+    after: int,
+) -> set[str]:
+    """Which objects the log of a database says were changed by another node than one, in a batch
+    above ``after`` or not sealed yet."""
+    rows = (
+        _of_objects(alias, labels, object_ids)
+        .filter(Q(batch__isnull=True) | Q(batch__gt=after))
+        .exclude(origin=made_by_other_than)
+    )
+    return set(rows.values_list("object_id", flat=True))
 
 
 def tombstones(alias: str, label: str, *, made_by_other_than: str) -> dict[str, RemoteChange]:
@@ -203,9 +236,7 @@ def tombstones(alias: str, label: str, *, made_by_other_than: str) -> dict[str, 
 
 def sent_by(alias: str, uid: str, label: str, object_ids: Iterable[str]) -> set[str]:
     """Which objects the log of a database says came from a node."""
-    rows = ChangeLog.objects.using(alias).filter(
-        label=label, object_id__in=list(object_ids), origin=uid
-    )
+    rows = _of_objects(alias, [label], object_ids).filter(origin=uid)
     return set(rows.values_list("object_id", flat=True))
 
 
@@ -226,4 +257,4 @@ def stored(date: datetime) -> datetime:
 
 
 def _uses_time_zones() -> bool:
-    return timezone.is_aware(timezone.now())
+    return bool(settings.USE_TZ)

@@ -576,7 +576,7 @@ class Planner:
             pks = [pk for pk in pks if pk not in lost]
             planned.update((pk, wanted[pk]) for pk in pks)
             self._bring(model, pks)
-            self._bring(other, {there for _, there in self.source.links(field, pks)})
+            self._bring(other, self.source.linked(field, pks))
             self._bring_all_along()
 
     def _may_link(self, model: type[Model], name: str, change: LinkChange) -> bool:

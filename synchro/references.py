@@ -11,17 +11,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
+from django.db import connections
 from django.db.models import Model, QuerySet
 
 from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.exceptions import NaturalKeyError, PlanError
 from synchro.keys import load_object_id, object_id
+from synchro.members import members_of
 from synchro.models import Reference
 from synchro.nodes import Side
 from synchro.sql import insert_objects
 
-_IDS_PER_QUERY = 900
+_IDS_PER_QUERY = 2000
 
 
 class References:
@@ -32,6 +34,9 @@ class References:
         self.remote = remote
         self._later: dict[type[Model], dict[str, str]] = {}
         self._gone: dict[type[Model], list[str]] = {}
+        self._written: dict[type[Model], dict[Any, Any]] = {}
+        """What REMOTE's table is known to say, and LOCAL's does not gainsay: LOCAL key -> REMOTE
+        key. It need not be written again."""
 
     def to_remote(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, Any]:
         """LOCAL key -> REMOTE key, of the keys that have a reference."""
@@ -47,15 +52,15 @@ class References:
         """``here`` and ``there``: the columns of a row on LOCAL; on REMOTE they change places."""
         ids = {object_id(model, pk): pk for pk in pks}
         found: dict[Any, Any] = {}
+        certain: dict[Any, Any] = {}
         for chunk in batched(ids, _IDS_PER_QUERY):
-            rows = self._on_local(model).filter(**{f"{here}__in": chunk})
-            pairs = dict(rows.values_list(here, there))
+            older = dict(self._pairs(self._on_local(model), here, there, chunk))
+            newer: dict[str, str] = {}
             if self.remote.has_tables:
-                rows = self._on_remote(model).filter(**{f"{there}__in": chunk})
-                pairs.update(rows.values_list(there, here))
-            for mine, other in pairs.items():
+                newer = dict(self._pairs(self._on_remote(model), there, here, chunk))
+            for mine, other in (older | newer).items():
                 try:
-                    found[ids[mine]] = load_object_id(model, other)
+                    key = found[ids[mine]] = load_object_id(model, other)
                 except NaturalKeyError as error:
                     raise PlanError(
                         f"A reference of {model._meta.label} {ids[mine]} leads to a row that "
@@ -64,13 +69,30 @@ class References:
                         f"label={model._meta.label_lower!r}, {here}={mine!r}), or "
                         f"{there}={mine!r} in {self.remote.alias!r}"
                     ) from error
+                if mine in newer and older.get(mine, other) == other:
+                    certain[ids[mine]] = key
+        if here == "remote_object_id":
+            certain = {pk: remote_pk for remote_pk, pk in certain.items()}
+        self._written.setdefault(model, {}).update(certain)
         return found
+
+    @staticmethod
+    def _pairs(
+        rows: QuerySet[Reference], column: str, other: str, ids: list[str]
+    ) -> QuerySet[Reference, tuple[str, str]]:
+        wanted = members_of(Reference, column, ids, connections[rows.db])
+        return rows.filter(**{f"{column}__in": wanted}).values_list(column, other)
 
     def save(self, model: type[Model], pairs: Mapping[Any, Any]) -> None:
         """Write down LOCAL key -> REMOTE key, in place of what was known of either."""
+        written = self._written.get(model, {})
         texts = {
-            object_id(model, pk): object_id(model, remote_pk) for pk, remote_pk in pairs.items()
+            object_id(model, pk): object_id(model, remote_pk)
+            for pk, remote_pk in pairs.items()
+            if written.get(pk) != remote_pk
         }
+        if not texts:
+            return
         if not self.remote.has_tables:
             self._later.setdefault(model, {}).update(texts)
             return
@@ -81,10 +103,14 @@ class References:
 
     def drop(self, model: type[Model], pks: Iterable[Any], remote_pks: Iterable[Any]) -> None:
         """Forget what was known of deleted rows."""
-        self._gone.setdefault(model, []).extend(object_id(model, pk) for pk in pks)
+        written = self._written.get(model, {})
+        gone = self._gone.setdefault(model, [])
+        for pk in pks:
+            written.pop(pk, None)
+            gone.append(object_id(model, pk))
         if self.remote.has_tables:
-            for chunk in batched((object_id(model, pk) for pk in remote_pks), _IDS_PER_QUERY):
-                self._on_remote(model).filter(local_object_id__in=chunk).delete()
+            remote_ids = [object_id(model, pk) for pk in remote_pks]
+            self._delete(self._on_remote(model), "local_object_id", remote_ids)
 
     def finish(self) -> None:
         """Write on LOCAL what belongs there. To be called once REMOTE has committed, and again
@@ -92,8 +118,7 @@ class References:
         for model, ids in self._gone.items():
             if not self._on_local(model).exists():
                 continue
-            for chunk in batched(ids, _IDS_PER_QUERY):
-                self._on_local(model).filter(local_object_id__in=chunk).delete()
+            self._delete(self._on_local(model), "local_object_id", ids)
         for model, pairs in self._later.items():
             self._replace(self.local.alias, self._on_local(model), model, self.remote.uid, pairs)
 
@@ -106,16 +131,24 @@ class References:
         pairs: Mapping[str, str],
     ) -> None:
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
+        label = model._meta.label_lower
         for chunk in batched(pairs.items(), _IDS_PER_QUERY):
-            rows.filter(local_object_id__in=[mine for mine, _ in chunk]).delete()
-            rows.filter(remote_object_id__in=[other for _, other in chunk]).delete()
-            label = model._meta.label_lower
+            References._delete(rows, "local_object_id", [mine for mine, _ in chunk])
+            References._delete(rows, "remote_object_id", [other for _, other in chunk])
             insert_objects(
                 alias,
                 Reference,
-                ("node", "content_type", "label", "local_object_id", "remote_object_id"),
-                [(node, content_type.pk, label, mine, other) for mine, other in chunk],
+                ("local_object_id", "remote_object_id"),
+                chunk,
+                same={"node": node, "content_type": content_type.pk, "label": label},
             )
+
+    @staticmethod
+    def _delete(rows: QuerySet[Reference], column: str, ids: Iterable[str]) -> None:
+        for chunk in batched(ids, _IDS_PER_QUERY):
+            wanted = members_of(Reference, column, chunk, connections[rows.db])
+            found: Any = rows.filter(**{f"{column}__in": wanted})
+            found._raw_delete(rows.db)
 
     def _on_remote(self, model: type[Model]) -> QuerySet[Reference]:
         rows = Reference.objects.using(self.remote.alias)

@@ -10,6 +10,7 @@ from django.db.models import Model
 
 from synchro import log
 from synchro.chunks import batched
+from synchro.conf import conf
 from synchro.conflicts import RemoteChange, is_conflict, newest_wins
 from synchro.counterparts import Counterparts
 from synchro.graph import descendants
@@ -31,6 +32,9 @@ class Rivals:
         """Up to here LOCAL has received REMOTE's own batches."""
         self._tombstones: dict[type[Model], dict[str, RemoteChange]] = {}
         self._overwritten: dict[tuple[str, Any, str], Skipped] = {}
+        self._settled: dict[tuple[type[Model], tuple[str, ...]], set[Any]] = {}
+        """Rows of REMOTE (by model, and the labels of its log) that only LOCAL has changed, and
+        that are locked: nobody else will change them before the run has ended."""
 
     @property
     def overwritten(self) -> list[Skipped]:
@@ -53,14 +57,30 @@ class Rivals:
         """
         if not times or not self.remote.side.has_tables:
             return {}
-        names = [other._meta.label_lower for other in labels or descendants(model)]
+        names = tuple(other._meta.label_lower for other in labels or descendants(model))
+        settled = self._settled.setdefault((model, names), set())
+        times = {pk: made for pk, made in times.items() if remote_keys[pk] not in settled}
         texts = {pk: object_id(model, remote_keys[pk]) for pk in times}
         lost: dict[Any, RemoteChange] = {}
-        for chunk in batched(texts, 500):
+        for chunk in batched(texts, conf.batch_size):
             # From here to the end of the run nobody else changes these rows on REMOTE.
-            self.remote.lock(model, [remote_keys[pk] for pk in chunk])
-            newest = log.newest(self.remote.side.alias, names, [texts[pk] for pk in chunk])
-            for pk in chunk:
+            locked = self.remote.lock(model, [remote_keys[pk] for pk in chunk])
+            # Most objects have no rival, and their log rows need not be read.
+            suspects = log.contested(
+                self.remote.side.alias,
+                names,
+                [texts[pk] for pk in chunk],
+                made_by_other_than=self.local.uid,
+                after=self.received_batch,
+            )
+            settled.update(
+                remote_keys[pk]
+                for pk in chunk
+                if texts[pk] not in suspects and remote_keys[pk] in locked
+            )
+            rest = [pk for pk in chunk if texts[pk] in suspects]
+            newest = log.newest(self.remote.side.alias, names, [texts[pk] for pk in rest])
+            for pk in rest:
                 rivals = [newest.get((texts[pk], field))]
                 if field:
                     # Links go with their object: its deletion is a change of its links, too.

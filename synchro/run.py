@@ -144,8 +144,10 @@ class Run:
     def _recognize(self) -> None:
         """REMOTE may have got synchro's tables since the last run: what LOCAL kept under its alias
         belongs to its uid now."""
+        if not self.peer._state.adding:
+            return
         old = peer(self.local.alias, f"alias:{self.remote.alias}")
-        if old._state.adding or not self.peer._state.adding:
+        if old._state.adding:
             return
         there = peer(self.remote.alias, self.local.uid)
         there.received_batch = max(there.received_batch, old.sent_batch)

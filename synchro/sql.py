@@ -7,56 +7,45 @@ interface; the plain way works on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from itertools import count
 from math import isfinite, isnan
 from typing import Any, Final, cast
 
-from django.db import DatabaseError, connections, models, transaction
+from django.conf import settings
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import (
     BinaryField,
+    BooleanField,
     CompositePrimaryKey,
+    DateField,
+    DateTimeField,
     DecimalField,
     Field,
     FloatField,
     JSONField,
     Model,
+    TimeField,
 )
 from django.db.models.sql import InsertQuery
 
-from synchro.chunks import batched
 from synchro.keys import key_field
-from synchro.models import KeyField
+from synchro.loading import Row, loader, portions
+from synchro.members import NUMBERS, TEXTS
+from synchro.reserving import reserve_keys
 from synchro.transient import is_transient
 
-Row = Sequence[Any]
-
-# Text and whole numbers are bound by every driver as Python has them. (Exact types only: a field
-# of the project may convert its values.)
-_STORED_AS_THEY_ARE: Final = frozenset(
-    {
-        models.AutoField,
-        models.BigAutoField,
-        models.BigIntegerField,
-        models.CharField,
-        models.EmailField,
-        models.IntegerField,
-        models.PositiveBigIntegerField,
-        models.PositiveIntegerField,
-        models.PositiveSmallIntegerField,
-        models.SlugField,
-        models.SmallAutoField,
-        models.SmallIntegerField,
-        models.TextField,
-        models.URLField,
-        KeyField,
-    }
-)
 _SQLITE_DIGITS: Final = 15
-_BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024
-"""Statements stay below this size: servers refuse packets above a limit (16 MiB on MariaDB)."""
+_NAIVE: Final = ("sqlite", "mysql")
+"""To these databases times go as text without a zone, in that of the connection."""
+
+# A column of such a field holds what the driver gives and takes.
+_KEPT_BY_DRIVERS: Final = frozenset(
+    {BooleanField, DateField, DateTimeField, DecimalField, FloatField, TimeField}
+)
 
 
 def holds_plain_json(field: Field[Any, Any]) -> bool:
@@ -74,11 +63,22 @@ def converter(
     """What makes a stored value of a Python one; None if they are the same. Raises ValueError
     where the database cannot hold the value exactly."""
     kind: Any = key_field(field) if field.remote_field is not None else field
-    if holds_plain_json(field) or type(kind) in _STORED_AS_THEY_ARE:
+    if holds_plain_json(field) or type(kind) in NUMBERS or type(kind) in TEXTS:
         return None
 
     def convert(value: Any) -> Any:
         return field.get_db_prep_save(value, connection=connection)
+
+    if type(field) is DateTimeField and settings.USE_TZ and connection.vendor in _NAIVE:
+        zone = connection.timezone
+
+        def convert_time(value: Any) -> Any:
+            # What Django makes of it, in one step instead of a dozen.
+            if type(value) is datetime and value.tzinfo is not None:
+                return str(value.astimezone(zone).replace(tzinfo=None))
+            return convert(value)
+
+        return convert_time
 
     if connection.vendor == "sqlite" and isinstance(field, DecimalField):
 
@@ -105,6 +105,19 @@ def converter(
     return convert
 
 
+def passes_through(
+    field: Field[Any, Any], source: BaseDatabaseWrapper, target: BaseDatabaseWrapper
+) -> bool:
+    """Whether a column's values may go from one database to another as the driver gives them:
+    both store them alike, and Django would only turn them to and fro."""
+    return (
+        type(field) in _KEPT_BY_DRIVERS
+        and source.vendor == target.vendor
+        and source.timezone_name == target.timezone_name
+        and type(source) is type(target)
+    )
+
+
 class TableWriter:
     """Inserts and updates rows of one model's own table, in the order of the given fields."""
 
@@ -115,11 +128,18 @@ class TableWriter:
         connection: BaseDatabaseWrapper,
         model: type[Model],
         fields: Sequence[Field[Any, Any]],
+        *,
+        unconverted: Collection[str] = (),
     ) -> None:
+        """``unconverted``: the attribute names of fields whose values are already as the
+        database stores them."""
         self.connection = connection
         self.model = model
         self.fields = tuple(fields)
-        self._convert = [converter(field, connection) for field in self.fields]
+        self._convert = [
+            None if field.attname in unconverted else converter(field, connection)
+            for field in self.fields
+        ]
         self._exotic = [_needs_own_placeholder(field) for field in self.fields]
         self._stage: str | None = None
 
@@ -128,24 +148,50 @@ class TableWriter:
     def insert(self, rows: Sequence[Row], *, returning: bool) -> list[Any]:
         """Insert rows. If ``returning``, the database makes up the keys: they are returned."""
         inserted: list[Any] = []
-        for chunk in self._statements(self._converted(rows)):
-            if returning and not self.connection.features.can_return_rows_from_bulk_insert:
-                inserted += [self._insert_one(row) for row in chunk]
+        converted = self._converted(rows)
+        if not returning:
+            self._load(self._table(), converted)
+            return []
+        keys = reserve_keys(self.connection, self.model, len(rows)) if self.fields else None
+        if keys is not None and not any(self._exotic):
+            column = self._quote(str(self.model._meta.pk.column))
+            loader(self.connection).load(
+                self._table(),
+                [column, *self._columns()],
+                [(key, *row) for key, row in zip(keys, converted, strict=True)],
+            )
+            return list(keys)
+        can_return = self.connection.features.can_return_rows_from_bulk_insert
+        for chunk in portions(self.connection, converted, len(self.fields)):
+            if can_return:
+                inserted += self._insert_many(chunk)
             else:
-                inserted += self._insert_many(self._table(), chunk, returning=returning)
+                inserted += [self._insert_one(row) for row in chunk]
         return inserted
 
-    def _insert_many(self, table: str, rows: Sequence[Row], *, returning: bool) -> list[Any]:
-        sql = f"INSERT INTO {table} ({self._names()}) VALUES "
+    def _insert_many(self, rows: Sequence[Row]) -> list[Any]:
         placeholders, parameters = self._placeholders(rows)
-        sql += ", ".join(placeholders)
+        key = self._quote(str(self.model._meta.pk.column))
         with self.connection.cursor() as cursor:
-            if not returning:
-                cursor.execute(sql, parameters)
-                return []
-            pk = self.model._meta.pk
-            cursor.execute(f"{sql} RETURNING {self._quote(str(pk.column))}", parameters)
+            cursor.execute(
+                f"INSERT INTO {self._table()} ({self._names()}) VALUES {', '.join(placeholders)} "
+                f"RETURNING {key}",
+                parameters,
+            )
             return [key for (key,) in cursor.fetchall()]
+
+    def _load(self, table: str, rows: Sequence[Row]) -> None:
+        """Insert converted rows into the table, or into one that has the same columns."""
+        if self.fields and not any(self._exotic):
+            loader(self.connection).load(table, self._columns(), rows)
+            return
+        for chunk in portions(self.connection, rows, len(self.fields)):
+            placeholders, parameters = self._placeholders(chunk)
+            with self.connection.cursor() as cursor:
+                cursor.execute(
+                    f"INSERT INTO {table} ({self._names()}) VALUES {', '.join(placeholders)}",
+                    parameters,
+                )
 
     def _insert_one(self, row: Row) -> Any:
         placeholders, parameters = self._placeholders([row])
@@ -201,10 +247,9 @@ class TableWriter:
     def _can_stage(self) -> bool:
         return self.connection.vendor in ("postgresql", "mysql")
 
-    def _update_by_stage(self, name: str, rows: Iterable[Row]) -> None:
+    def _update_by_stage(self, name: str, rows: Sequence[Row]) -> None:
         stage = self._quote(name)
-        for chunk in self._statements(rows):
-            self._insert_many(stage, chunk, returning=False)
+        self._load(stage, rows)
         table = self._table()
         match = " AND ".join(f"{table}.{key} = {stage}.{key}" for key in self._key_columns())
         if self.connection.vendor == "mysql":
@@ -213,9 +258,11 @@ class TableWriter:
         else:
             assignments = ", ".join(f"{c} = {stage}.{c}" for c in self._own_columns())
             self._execute(f"UPDATE {table} SET {assignments} FROM {stage} WHERE {match}")
-        self._execute(f"DELETE FROM {stage}")
+        # What is only deleted, PostgreSQL reads past each time. (TRUNCATE commits on MySQL.)
+        empty = "TRUNCATE" if self.connection.vendor == "postgresql" else "DELETE FROM"
+        self._execute(f"{empty} {stage}")
 
-    def _update_one_by_one(self, rows: Iterable[Row]) -> None:
+    def _update_one_by_one(self, rows: Sequence[Row]) -> None:
         keys = self._key_columns()
         is_key = [self._quote(str(field.column)) in keys for field in self.fields]
         assignments = ", ".join(f"{column} = %s" for column in self._own_columns())
@@ -230,39 +277,11 @@ class TableWriter:
 
     # -- statements
 
-    def _converted(self, rows: Sequence[Row]) -> list[Row]:
+    def _converted(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Rows as the database stores them, converted column by column."""
-        if not rows or not self.fields:
-            return list(rows)
-        columns = list(zip(*rows, strict=True))
-        for index, convert in enumerate(self._convert):
-            if convert is not None:
-                columns[index] = tuple(map(convert, columns[index]))
-        return list(zip(*columns, strict=True))
-
-    def _statements(self, rows: Iterable[Row]) -> Iterable[list[Row]]:
-        """Rows in portions that one statement can hold."""
-        most = self._most_parameters() // max(1, len(self.fields))
-        for chunk in batched(rows, max(1, most)):
-            portion: list[Row] = []
-            size = 0
-            for row in chunk:
-                weight = sum(map(_weight, row))
-                if portion and size + weight > _BYTES_PER_STATEMENT:
-                    yield portion
-                    portion, size = [], 0
-                portion.append(row)
-                size += weight
-            yield portion
-
-    def _most_parameters(self) -> int:
-        if self.connection.vendor == "sqlite":
-            import sqlite3
-
-            self.connection.ensure_connection()
-            limit: int = self.connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
-            return limit
-        return self.connection.features.max_query_params or 65_535
+        if not rows or not any(self._convert):
+            return rows
+        return list(zip(*_converted(rows, self._convert), strict=True))
 
     def _placeholders(self, rows: Sequence[Row]) -> tuple[list[str], list[Any]]:
         if not self.fields:
@@ -299,8 +318,11 @@ class TableWriter:
         return self._quote(self.model._meta.db_table)
 
     def _names(self) -> str:
+        return ", ".join(self._columns())
+
+    def _columns(self) -> list[str]:
         fields = self.fields or self.model._meta.pk_fields
-        return ", ".join(self._quote(str(field.column)) for field in fields)
+        return [self._quote(str(field.column)) for field in fields]
 
     def _key_columns(self) -> list[str]:
         return [self._quote(str(field.column)) for field in self.model._meta.pk_fields]
@@ -313,12 +335,41 @@ class TableWriter:
 
 
 def insert_objects(
-    alias: str, model: type[Model], names: Sequence[str], rows: Sequence[Row]
+    alias: str,
+    model: type[Model],
+    names: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    same: Mapping[str, Any] | None = None,
 ) -> None:
-    """Insert rows into a table of synchro's own; names of columns not given keep their default
-    in the database (an automatic key) or are NULL."""
-    fields = [cast("Field[Any, Any]", model._meta.get_field(name)) for name in names]
-    TableWriter(connections[alias], model, fields).insert(rows, returning=False)
+    """Insert rows into a table of synchro's own. ``same``: what all rows have in common, by the
+    names of the fields. Columns not given keep their default in the database (an automatic key)
+    or are NULL."""
+    connection = connections[alias]
+    given = [cast("Field[Any, Any]", model._meta.get_field(name)) for name in names]
+    common = [cast("Field[Any, Any]", model._meta.get_field(name)) for name in same or ()]
+    if not rows:
+        return
+    columns = _converted(rows, [converter(field, connection) for field in given])
+    for value, field in zip((same or {}).values(), common, strict=True):
+        # Converted once, not for every row.
+        (column,) = _converted([(value,)], [converter(field, connection)])
+        columns.append(column * len(rows))
+    fields = [*given, *common]
+    writer = TableWriter(
+        connection, model, fields, unconverted=[field.attname for field in fields]
+    )
+    writer.insert(list(zip(*columns, strict=True)), returning=False)
+
+
+def _converted(
+    rows: Sequence[Row], converters: Sequence[Callable[[Any], Any] | None]
+) -> list[tuple[Any, ...]]:
+    """The columns of rows, with their values as the database stores them."""
+    return [
+        column if convert is None else tuple(map(convert, column))
+        for column, convert in zip(zip(*rows, strict=True), converters, strict=True)
+    ]
 
 
 def key_values(model: type[Model], pk: Any) -> tuple[Any, ...]:
@@ -329,13 +380,6 @@ def key_values(model: type[Model], pk: Any) -> tuple[Any, ...]:
 def _holds_infinity(value: float) -> bool:
     """SQLite stores infinity, and NULL for nan."""
     return not isnan(value)
-
-
-def _weight(value: Any) -> int:
-    """About how many bytes a value takes in a statement."""
-    if isinstance(value, str):
-        return len(value) if value.isascii() else 4 * len(value)
-    return len(value) if isinstance(value, bytes | memoryview) else 8
 
 
 def _needs_own_placeholder(field: Field[Any, Any]) -> bool:

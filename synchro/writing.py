@@ -70,18 +70,37 @@ class ModelWriter:
             f for f in self.insert_fields if f in self.fields or not _has_database_default(f)
         ]
         self.key_fields = list(model._meta.pk_fields)
-        connection = work.remote.connection
+        self.unconverted = self._unconverted()
         own = [field for field in self.fields if field not in keys]
         inserted = (
             self.insert_fields if self.automatic else [*self.key_fields, *self.insert_fields]
         )
-        self.inserter = TableWriter(connection, model, inserted)
-        self.updater = TableWriter(connection, model, [*self.key_fields, *own])
-        self.restorer = TableWriter(connection, model, [*self.key_fields, *self.insert_fields])
+        self.inserter = self._table_writer(inserted)
+        self.updater = self._table_writer([*self.key_fields, *own])
+        self.restorer = self._table_writer([*self.key_fields, *self.insert_fields])
         self.saver = ObjectSaver(work.remote, model, self.fields, self.skipped)
         self._written: set[Any] = set()
         self.forced: set[Any] = set()
         """Rows of the chunk in hand that go ahead of what their foreign keys need."""
+
+    def _unconverted(self) -> frozenset[str]:
+        """The attributes whose values need not become Python ones on their way."""
+        if self.by_save:
+            return frozenset()
+        # Unique values are compared with those of REMOTE's rows where they are in the way.
+        unique = {field for group in unique_groups(self.model) for field in group.fields}
+        return frozenset(
+            field.attname
+            for field in self.fields
+            if field not in unique
+            and field not in self.key_fields
+            and self.work.source.passes_through(field, self.remote)
+        )
+
+    def _table_writer(self, fields: list[Field[Any, Any]]) -> TableWriter:
+        return TableWriter(
+            self.remote.connection, self.model, fields, unconverted=self.unconverted
+        )
 
     def close(self) -> None:
         self.updater.close()
@@ -174,7 +193,9 @@ class ModelWriter:
         names = [field.attname for field in self.fields]
         rows = {
             pk: dict(zip(names, values, strict=True))
-            for pk, *values in self.work.source.rows(self.model, pks, names)
+            for pk, *values in self.work.source.rows(
+                self.model, pks, names, unconverted=self.unconverted
+            )
         }
         return self.translator.translate({pk: rows[pk] for pk in pks if pk in rows})
 

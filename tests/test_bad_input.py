@@ -34,6 +34,7 @@ from synchro.models import (
     Node,
     Peer,
     Reference,
+    SyncRun,
     options,
 )
 from synchro.nodes import forget_tables, own_node
@@ -53,7 +54,7 @@ from tests.testapp.models import (
 )
 
 COMMITTED = pytest.mark.django_db(transaction=True, databases=[LOCAL, REMOTE])
-SYNCHRO = (ChangeLog, HeldChange, Reference, Peer, Node, Batch)
+SYNCHRO = (ChangeLog, HeldChange, SyncRun, Reference, Peer, Node, Batch)
 
 
 def state():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from django.test import override_settings
 from hypothesis import example, given, settings
@@ -166,6 +167,16 @@ class OneWay(TestCase):
     @given(steps([*OPERATIONS, RUN]), st.sampled_from(["save", "bulk"]), st.integers(1, 5))
     def test_neither_mode_nor_batch_size_matters(self, story, mode, size):
         with override_settings(SYNCHRO_REPLAY=mode, SYNCHRO_BATCH_SIZE=size):
+            self.play(story)
+
+    @fewer
+    @given(steps([*OPERATIONS, RUN]))
+    def test_the_plain_ways_do_what_the_fast_ones_do(self, story):
+        with (
+            patch("synchro.loading.FAST", ()),
+            patch("synchro.members.supports_members", lambda connection: False),
+            patch("synchro.remotes.database.passes_through", lambda *args: False),
+        ):
             self.play(story)
 
 

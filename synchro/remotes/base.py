@@ -8,11 +8,11 @@ methods.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from django.db.models import ManyToManyField, Model
+from django.db.models import Field, ManyToManyField, Model
 
 from synchro.exceptions import NaturalKeyError
 from synchro.keys import NaturalKey, NaturalLookup
@@ -38,18 +38,32 @@ class End(ABC):
 
     @abstractmethod
     def rows(
-        self, model: type[Model], pks: Iterable[Any], names: Sequence[str]
+        self,
+        model: type[Model],
+        pks: Iterable[Any],
+        names: Sequence[str],
+        *,
+        unconverted: Collection[str] = (),
     ) -> Iterator[tuple[Any, ...]]:
         """Rows as tuples: the primary key, then the named attributes, in no certain order.
 
-        A plain JSON field comes as its text, since JSON null is not SQL NULL.
+        A plain JSON field comes as its text, since JSON null is not SQL NULL. ``unconverted``:
+        attributes wanted as the database stores them; only such as ``passes_through`` allows.
         """
+
+    def passes_through(self, field: Field[Any, Any], target: End) -> bool:
+        """Whether values of a field may go to another end as they are stored in this one."""
+        return False
 
     @abstractmethod
     def links(
         self, field: ManyToManyField[Any, Any], pks: Iterable[Any]
     ) -> Iterator[tuple[Any, Any]]:
         """The links of objects in one many-to-many field: (owner's key, target's key)."""
+
+    @abstractmethod
+    def linked(self, field: ManyToManyField[Any, Any], pks: Iterable[Any]) -> set[Any]:
+        """The keys of all objects that objects are linked to in one many-to-many field."""
 
     @abstractmethod
     def by_natural_key(

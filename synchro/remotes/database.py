@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
-from django.db.models import Exists, ManyToManyField, Model, OuterRef, Q, QuerySet, TextField
+from django.db.models import (
+    Exists,
+    ExpressionWrapper,
+    F,
+    Field,
+    ManyToManyField,
+    Model,
+    OuterRef,
+    Q,
+    QuerySet,
+    TextField,
+)
 from django.db.models.functions import Cast
 
 from synchro.chunks import batched
@@ -21,13 +32,14 @@ from synchro.graph import (
     target,
     through,
 )
-from synchro.keys import NaturalKey, NaturalLookup
+from synchro.keys import NaturalKey, NaturalLookup, field_at
+from synchro.members import are_numbers, members, members_of
 from synchro.nodes import Side
 from synchro.remotes.base import AmbiguousKey, End, Source
-from synchro.sql import holds_plain_json
+from synchro.sql import holds_plain_json, passes_through
 from synchro.transient import is_lost
 
-_KEYS_PER_QUERY = 900
+_KEYS_PER_QUERY = 2000
 _COMBINATIONS_PER_QUERY = 150
 
 
@@ -45,6 +57,11 @@ class DatabaseEnd(End):
         self.locks = locks
         self.connection = connections[side.alias]
 
+    def among(self, model: type[Model], name: str, values: Collection[Any]) -> QuerySet[Any]:
+        """The rows of a model whose field (by attribute name, or ``pk``) has one of the values."""
+        wanted = members_of(model, name, values, self.connection)
+        return self.objects(model).filter(**{f"{name}__in": wanted})
+
     def objects(self, model: type[Model]) -> QuerySet[Any]:
         """All rows of a model, past any manager of its own."""
         return QuerySet(model, using=self.side.alias)
@@ -57,13 +74,18 @@ class DatabaseEnd(End):
                 f"{self.side.alias!r}. Take it out of SYNCHRO_MODELS, or change DATABASE_ROUTERS."
             )
 
-    def lock(self, model: type[Model], pks: Iterable[Any]) -> None:
-        """Keep others from changing rows until the transaction ends, where databases can."""
-        if self.locks and self.connection.features.has_select_for_update:
-            name = key_attribute(model)
-            for chunk in key_chunks(pks):
-                rows = self.objects(model).filter(pk__in=chunk).order_by("pk")
-                list(rows.select_for_update().values_list(name, flat=True))
+    def lock(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
+        """Keep others from changing rows until the transaction ends, where databases can.
+        Returns the keys of the rows that others cannot change now."""
+        if not self.locks or not self.connection.features.has_select_for_update:
+            # SQLite shows one state for as long as a transaction goes on.
+            return set(pks)
+        locked: set[Any] = set()
+        name = key_attribute(model)
+        for chunk in key_chunks(pks):
+            rows = self.among(model, "pk", chunk).order_by("pk")
+            locked.update(rows.select_for_update().values_list(name, flat=True))
+        return locked
 
     def check_constraints_now(self) -> None:
         """Raise IntegrityError where changes so far would stop the COMMIT. On SQLite that reads
@@ -98,30 +120,58 @@ class DatabaseEnd(End):
 
     def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         found: set[Any] = set()
-        for chunk in key_chunks(pks):
-            found.update(
-                self.objects(model)
-                .filter(pk__in=chunk)
-                .values_list(key_attribute(model), flat=True)
-            )
+        for chunk in key_chunks(set(pks)):
+            rows = self.among(model, "pk", chunk)
+            if are_numbers(model, chunk):
+                # Mostly all of them are there, or none: that is less to read than all the keys.
+                # (Text that is found may be spelled in another way.)
+                number = rows.count()
+                if number in (0, len(chunk)):
+                    found.update(chunk if number else ())
+                    continue
+            found.update(rows.values_list(key_attribute(model), flat=True))
         return found
 
     def rows(
-        self, model: type[Model], pks: Iterable[Any], names: Sequence[str]
+        self,
+        model: type[Model],
+        pks: Iterable[Any],
+        names: Sequence[str],
+        *,
+        unconverted: Collection[str] = (),
     ) -> Iterator[tuple[Any, ...]]:
         wanted: list[Any] = [key_attribute(model)]
         for name in names:
-            wanted.append(Cast(name, TextField()) if name in _json_names(model) else name)
+            if name in _json_names(model):
+                wanted.append(Cast(name, TextField()))
+            elif name in unconverted:
+                # A plain Field has nothing that would convert the value.
+                wanted.append(ExpressionWrapper(F(name), output_field=Field()))
+            else:
+                wanted.append(name)
         for chunk in key_chunks(pks):
-            yield from self.objects(model).filter(pk__in=chunk).values_list(*wanted)
+            yield from self.among(model, "pk", chunk).values_list(*wanted)
+
+    def passes_through(self, field: Field[Any, Any], target: End) -> bool:
+        return isinstance(target, DatabaseEnd) and passes_through(
+            field, self.connection, target.connection
+        )
 
     def links(
         self, field: ManyToManyField[Any, Any], pks: Iterable[Any]
     ) -> Iterator[tuple[Any, Any]]:
         near, far = (end.attname for end in ends(field))
         for chunk in key_chunks(pks):
-            rows = self.objects(through(field)).filter(**{f"{near}__in": chunk})
+            rows = self.among(through(field), near, chunk)
             yield from rows.values_list(near, far)
+
+    def linked(self, field: ManyToManyField[Any, Any], pks: Iterable[Any]) -> set[Any]:
+        near, far = (end.attname for end in ends(field))
+        found: set[Any] = set()
+        for chunk in key_chunks(pks):
+            rows = self.among(through(field), near, chunk)
+            found.update(rows.order_by().values_list(far, flat=True).distinct())
+        return found
 
     def by_natural_key(
         self, lookup: NaturalLookup, keys: Iterable[NaturalKey]
@@ -134,7 +184,7 @@ class DatabaseEnd(End):
         size = _KEYS_PER_QUERY if len(lookup.fields) == 1 else _COMBINATIONS_PER_QUERY
         rows = lookup.manager.db_manager(self.side.alias).get_queryset().order_by("pk")
         for chunk in batched(keys, size):
-            condition = self.any_of(lookup.fields, chunk)
+            condition = self._any_of(lookup, chunk)
             for pk, *values in rows.filter(condition).values_list("pk", *lookup.fields):
                 # The database may take other text for equal (case, accents, spaces).
                 if tuple(values) in wanted:
@@ -144,9 +194,18 @@ class DatabaseEnd(End):
     def by_field(self, model: type[Model], name: str, values: Iterable[Any]) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         for chunk in batched(values, _KEYS_PER_QUERY):
-            rows = self.objects(model).filter(**{f"{name}__in": chunk})
+            rows = self.among(model, name, chunk)
             found.update(rows.values_list(name, key_attribute(model)))
         return found
+
+    def _any_of(self, lookup: NaturalLookup, keys: Sequence[NaturalKey]) -> Q:
+        """Like ``any_of``, with all keys as one parameter where that is possible."""
+        fields = lookup.fields or ()
+        values = [key[0] for key in keys]
+        if len(fields) > 1 or None in values:
+            return self.any_of(fields, keys)
+        wanted = members(field_at(lookup.model, fields[0]), values, self.connection)
+        return Q(**{f"{fields[0]}__in": wanted})
 
     @staticmethod
     def any_of(fields: Sequence[str], keys: Sequence[NaturalKey]) -> Q:
@@ -180,9 +239,24 @@ class DatabaseEnd(End):
 
 
 class DatabaseSource(DatabaseEnd, Source):
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._seen: dict[type[Model], set[Any]] | None = None
+        """Keys that were found, for as long as the database shows one state."""
+
+    def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
+        if self._seen is None:
+            return super().existing(model, pks)
+        seen = self._seen.setdefault(model, set())
+        wanted = set(pks)
+        rest = wanted - seen
+        if rest:
+            seen |= super().existing(model, rest)
+        return wanted & seen
+
     def instances(self, model: type[Model], pks: Iterable[Any]) -> Iterator[Model]:
         for chunk in key_chunks(pks):
-            yield from self.objects(model).filter(pk__in=chunk)
+            yield from self.among(model, "pk", chunk)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -200,10 +274,14 @@ class DatabaseSource(DatabaseEnd, Source):
                 if connection.vendor == "postgresql":
                     with connection.cursor() as cursor:
                         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                yield
+                self._seen = {}
+                try:
+                    yield
+                finally:
+                    self._seen = None
                 all_read = True
         except DatabaseError as error:
-            # A connection that is lost now takes nothing along: REMOTE has committed.
+            # A connection that is lost now takes nothing along: all has been read.
             if not all_read or not is_lost(error):
                 raise
             connection.close()

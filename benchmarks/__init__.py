@@ -1,0 +1,1 @@
+"""Measures synchro against what it stands on: ``make bench``."""

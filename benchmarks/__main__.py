@@ -1,0 +1,158 @@
+"""Runs the benchmarks and writes benchmarks/results/: ``make bench``, ``python -m benchmarks``.
+
+Environment variables:
+
+BENCH_DB
+    which databases, for example ``sqlite,postgresql``; all that answer unless set
+BENCH_N
+    how many objects, for example ``10000,100000`` (what is unless set); the plot goes from 1,000
+    to three times the largest
+BENCH_ROUNDS
+    how often each contender is run, in turn with the others; 5 unless set. A fifth of that from
+    50,000 objects on
+BENCH_QUICK
+    if set: 5,000 objects, two rounds, no plot, the main measurements only; less than two minutes
+BENCH_CITIES
+    how many cities of the real data; all 234,908 unless set, 0 leaves them out
+BENCH_RESULTS
+    the folder to write to; ``benchmarks/results`` unless set
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import plot, report
+from benchmarks.measured import Measured, Results
+from tests import servers
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(os.environ.get("BENCH_RESULTS") or ROOT / "benchmarks" / "results")
+QUICK = bool(os.environ.get("BENCH_QUICK"))
+MANY = 50_000
+"""From here on a run is long enough to be repeated less often."""
+
+
+def numbers(variable: str, default: str) -> list[int]:
+    text = os.environ.get(variable) or default
+    return [int(number) for number in text.replace(",", " ").split()]
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """The measurements on one database."""
+
+    vendor: str
+    folder: str
+    results: Results
+    rounds: int
+    made: tuple[str, int] | None = None
+    """The state that the databases are in."""
+
+    def child(self, *arguments: str, **variables: str) -> str:
+        environment = {
+            **os.environ,
+            "BENCH_VENDOR": self.vendor,
+            "BENCH_FOLDER": self.folder,
+            "BENCH_RUN": str(os.getpid()),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "testproject")]),
+            **variables,
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.child", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            sys.exit(f"{self.vendor}: {' '.join(arguments)} failed")
+        return done.stdout
+
+    def compare(
+        self, state: str, n: int, *contenders: str, rounds: int | None = None, title: str = ""
+    ) -> None:
+        """Run contenders in turn, each time from the same state. ``name-`` is unwatched."""
+        started = time.monotonic()
+        if rounds is None:
+            rounds = max(1, self.rounds // 5) if n >= MANY else self.rounds
+        if self.made != (state, n):
+            self.child("make", state, str(n))
+            self.made = state, n
+        for _ in range(rounds):
+            for contender in contenders:
+                name = contender.removesuffix("-")
+                unwatched = {"BENCH_UNWATCHED": "1"} if name != contender else {}
+                found: dict[str, Any] = json.loads(self.child("run", name, **unwatched))
+                self.results.add(self.vendor, title or state, n, contender, Measured(**found))
+        seconds = time.monotonic() - started
+        print(f"{self.vendor}: {title or state} {n:,}: {seconds:.0f} s", flush=True)
+
+
+def measure(bench: Bench, sizes: list[int], cities: int) -> None:
+    few = min(sizes)
+    for n in sizes:
+        one_by_one = ["save"] if n == few else []
+        bench.compare("changed", n, "raw", "bulk", *one_by_one, "synchro")
+        bench.compare("new", n, "bulk_new", "synchro")
+    bench.compare("deleted", few, "delete_one_by_one", "synchro")
+    if not QUICK:
+        bench.compare("matched", few, "bulk", "synchro")
+        for n in (few, 10 * few):
+            bench.compare("delta", n, "synchro")
+    for n in (100_000,) if QUICK else (2_000, 1_000_000):
+        bench.compare("quiet", n, "synchro", rounds=bench.rounds)
+        bench.compare("quiet", n, "capture_one", "capture_one-", title="capture in a transaction")
+        bench.compare("quiet", n, "capture_committed", "capture_committed-", title="capture")
+    if QUICK:
+        return
+    bench.compare("quiet", 2_000, "suspend", title="suspend", rounds=3)
+    bench.compare("changed", 1000, "save_with_receiver", "synchro_with_receiver", title="receiver")
+    if cities:
+        bench.compare("cities", cities, "cities_bulk", "synchro", rounds=1)
+    for n in plot.sizes(max(sizes)):
+        if n not in sizes:
+            bench.compare("changed", n, "raw", "bulk", "synchro", rounds=1)
+
+
+def main() -> None:
+    started = time.monotonic()
+    wanted = (os.environ.get("BENCH_DB") or ",".join(servers.VENDORS)).replace(",", " ").split()
+    sizes = numbers("BENCH_N", "5000" if QUICK else "10000,100000")
+    (rounds,) = numbers("BENCH_ROUNDS", "2" if QUICK else "5")
+    (cities,) = numbers("BENCH_CITIES", "0" if QUICK else "234908")
+    results = Results()
+    for vendor in wanted:
+        reason = servers.why_not(vendor)
+        if reason:
+            print(f"{vendor} is left out: {reason}")
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(vendor=vendor, folder=folder, results=results, rounds=rounds)
+            try:
+                measure(bench, sizes, cities)
+            finally:
+                bench.child("remove")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    results.save(RESULTS / "measured.json")
+    text = report.markdown(results, sizes, took=time.monotonic() - started)
+    text = f"{text}\n{platform.platform()}, Python {platform.python_version()}.\n"
+    (RESULTS / "table.md").write_text(text, encoding="utf-8")
+    print(text)
+    if not QUICK:
+        (RESULTS / "plot.svg").write_text(plot.svg(results), encoding="utf-8")
+    print(RESULTS)
+
+
+if __name__ == "__main__":
+    main()

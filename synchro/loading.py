@@ -1,0 +1,182 @@
+"""Many rows into one table: the fast way of each database, and a plain one for all of them.
+
+Rows come in as the database stores them. All ways do the same; ``supports`` tells where a way can
+be taken.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import partial, reduce
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from synchro.chunks import batched
+
+Row = Sequence[Any]
+
+_BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024
+"""Statements stay below this size: servers refuse packets above a limit (16 MiB on MariaDB)."""
+
+
+class Loader(ABC):
+    """Inserts rows into tables of one database."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+
+    @classmethod
+    @abstractmethod
+    def supports(cls, connection: BaseDatabaseWrapper) -> bool:
+        """Whether the database, and its driver, can do it this way."""
+
+    @abstractmethod
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Insert rows. The names of the table and its columns are quoted already."""
+
+
+class PlainLoader(Loader):
+    """``INSERT`` with many rows in one statement. Works everywhere."""
+
+    @classmethod
+    def supports(cls, connection: BaseDatabaseWrapper) -> bool:
+        return True
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        one = f"({', '.join(['%s'] * len(columns))})"
+        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
+        with self.connection.cursor() as cursor:
+            for portion in portions(self.connection, rows, len(columns)):
+                cursor.execute(
+                    insert + ", ".join([one] * len(portion)),
+                    [value for row in portion for value in row],
+                )
+
+
+class PreparedLoader(Loader):
+    """One prepared statement, run for each row: what SQLite is quickest with."""
+
+    @classmethod
+    def supports(cls, connection: BaseDatabaseWrapper) -> bool:
+        return connection.vendor == "sqlite"
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        marks = ", ".join(["%s"] * len(columns))
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows
+            )
+
+
+class BatchLoader(Loader):
+    """The driver's ``executemany``: those of MariaDB and MySQL make long statements of it, and
+    write out the values with less effort than ``execute`` does."""
+
+    @classmethod
+    def supports(cls, connection: BaseDatabaseWrapper) -> bool:
+        return connection.vendor == "mysql"
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        marks = ", ".join(["%s"] * len(columns))
+        with self.connection.cursor() as cursor:
+            for portion in portions(self.connection, rows, len(columns)):
+                cursor.executemany(
+                    f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", portion
+                )
+
+
+class CopyLoader(Loader):
+    """``COPY`` of PostgreSQL, by psycopg 3."""
+
+    @classmethod
+    def supports(cls, connection: BaseDatabaseWrapper) -> bool:
+        if connection.vendor != "postgresql":
+            return False
+        from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+        return bool(is_psycopg3)
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        sql = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+        self.connection.validate_no_broken_transaction()
+        with self.connection.cursor() as cursor:
+            # Like any other statement, this one is seen by who watches the connection.
+            context = {"connection": self.connection, "cursor": cursor}
+            execute = reduce(
+                lambda inner, wrapper: partial(wrapper, inner),
+                self.connection.execute_wrappers,
+                partial(self._copy, cursor),
+            )
+            execute(sql, rows, True, context)
+
+    def _copy(self, cursor: Any, sql: str, rows: Sequence[Row], many: bool, context: Any) -> None:
+        with self.connection.wrap_database_errors, cursor.copy(sql) as copy:
+            write_row = copy.write_row
+            for row in rows:
+                write_row(row)
+
+
+FAST: tuple[type[Loader], ...] = (CopyLoader, PreparedLoader, BatchLoader)
+"""The fast ways, of which the first that the database supports is taken."""
+
+
+def loader(connection: BaseDatabaseWrapper) -> Loader:
+    """The fastest way for a database."""
+    kind = next((kind for kind in FAST if kind.supports(connection)), PlainLoader)
+    return kind(connection)
+
+
+def portions(
+    connection: BaseDatabaseWrapper, rows: Sequence[Row], width: int
+) -> Iterator[Sequence[Row]]:
+    """Rows in portions that one statement can hold."""
+    most = max(1, most_parameters(connection) // max(1, width))
+    if len(rows) <= most and _total(rows) < _BYTES_PER_STATEMENT:
+        if rows:
+            yield rows
+        return
+    for chunk in batched(rows, most):
+        portion: list[Row] = []
+        size = 0
+        for row in chunk:
+            weight = sum(map(_weight, row))
+            if portion and size + weight > _BYTES_PER_STATEMENT:
+                yield portion
+                portion, size = [], 0
+            portion.append(row)
+            size += weight
+        yield portion
+
+
+def most_parameters(connection: BaseDatabaseWrapper) -> int:
+    if connection.vendor == "sqlite":
+        import sqlite3
+
+        connection.ensure_connection()
+        limit: int = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        return limit
+    return connection.features.max_query_params or 65_535
+
+
+def _total(rows: Sequence[Row]) -> int:
+    """About how many bytes rows take in a statement, column by column: most have a fixed size."""
+    total = 0
+    for column in zip(*rows, strict=True):
+        kinds = set(map(type, column))
+        if kinds & _LONG:
+            total += sum(map(_weight, column))
+        else:
+            total += 30 * len(rows)
+    return total
+
+
+_LONG: Final = {str, bytes, memoryview}
+
+
+def _weight(value: Any) -> int:
+    """About how many bytes a value takes in a statement."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else 4 * len(value)
+    return len(value) if isinstance(value, bytes | memoryview) else 8

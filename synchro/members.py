@@ -1,0 +1,96 @@
+"""A whole set of keys as one parameter of a query.
+
+``field IN (%s, %s, ...)`` costs Django and the drivers more than the database: every value is
+prepared and every mark is looked for. Where keys are plain numbers or text, the set goes to the
+database in one piece, in the way that each database has for that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any, Final
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Field, Model, Value
+
+from synchro.keys import key_field
+from synchro.models import KeyField
+
+# Bound by every driver as Python has them. (Exact types only: a field of the project may convert
+# its values.)
+NUMBERS: Final = frozenset(
+    {
+        models.AutoField,
+        models.BigAutoField,
+        models.BigIntegerField,
+        models.IntegerField,
+        models.PositiveBigIntegerField,
+        models.PositiveIntegerField,
+        models.PositiveSmallIntegerField,
+        models.SmallAutoField,
+        models.SmallIntegerField,
+    }
+)
+TEXTS: Final = frozenset(
+    {
+        models.CharField,
+        models.EmailField,
+        models.SlugField,
+        models.TextField,
+        models.URLField,
+        KeyField,
+    }
+)
+
+
+class Members(Value):
+    """The right side of ``__in``: a list of numbers, or of texts."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if connection.vendor == "postgresql":
+            kind = "bigint" if type(self.value[0]) is int else "text"
+            return f"(SELECT unnest(%s::{kind}[]))", [self.value]
+        if connection.vendor == "sqlite":
+            return "(SELECT value FROM json_each(%s))", [json.dumps(self.value)]
+        # The drivers of MariaDB and MySQL write out a sequence themselves.
+        return "%s", [tuple(self.value)]
+
+
+def members(
+    field: Field[Any, Any], values: Collection[Any], connection: BaseDatabaseWrapper
+) -> Any:
+    """What to give to a lookup ``<field>__in``: the values as one parameter where that is
+    possible, else the values."""
+    values = list(values)
+    if not values or not supports_members(connection):
+        return values
+    kind = type(key_field(field))
+    if kind in NUMBERS:
+        fits = all(type(value) is int and -(2**63) <= value < 2**63 for value in values)
+    elif kind in TEXTS:
+        fits = all(type(value) is str and "\0" not in value for value in values)
+    else:
+        fits = False
+    return Members(values) if fits else values
+
+
+def are_numbers(model: type[Model], pks: Collection[Any]) -> bool:
+    """Whether primary keys are plain numbers, of which each is one and the same everywhere."""
+    pk: Any = model._meta.pk
+    return type(key_field(pk)) in NUMBERS and all(type(value) is int for value in pks)
+
+
+def supports_members(connection: BaseDatabaseWrapper) -> bool:
+    if connection.vendor == "sqlite":
+        return bool(connection.features.supports_json_field)
+    return connection.vendor in ("postgresql", "mysql")
+
+
+def members_of(
+    model: type[Model], name: str, values: Collection[Any], connection: BaseDatabaseWrapper
+) -> Any:
+    """Like ``members``, for the field of a model with this name or attribute name."""
+    field: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
+    return members(field, values, connection)

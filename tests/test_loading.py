@@ -1,0 +1,149 @@
+"""The fast way of a database, and the plain one, do the same."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connections, transaction
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from synchro.loading import FAST, PlainLoader, loader
+from synchro.members import Members, members_of
+from synchro.nodes import side
+from synchro.remotes.database import DatabaseEnd
+from synchro.reserving import reserve_keys
+from synchro.sql import TableWriter
+from tests.runs import LOCAL, REMOTE
+from tests.testapp.models import Everything, Item, Note
+
+UTC = datetime.UTC
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+columns = {
+    "price": st.decimals(-(10**7), 10**7, places=2),
+    "real": st.floats(-1e300, 1e300),
+    "big": st.integers(-(2**63), 2**63 - 1),
+    "flag": st.booleans(),
+    "moment": st.datetimes(
+        datetime.datetime(1000, 1, 2), datetime.datetime(9999, 12, 30), timezones=st.just(UTC)
+    ),
+    "day": st.dates(datetime.date(1000, 1, 1)),
+    "clock": st.times(),
+    "data": st.binary(max_size=20),
+    "text": texts,
+}
+rows = st.lists(
+    st.tuples(*(st.one_of(st.none(), strategy) for strategy in columns.values())), max_size=6
+)
+
+
+def stored(way: Any, given_rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """What the table holds after rows were inserted in a certain way."""
+    connection = connections[REMOTE]
+    fields = [Everything._meta.get_field(name) for name in ("code", *columns)]
+    Everything.objects.using(REMOTE).all().delete()
+    writer = TableWriter(connection, Everything, fields)
+    numbered = [(str(number), *row) for number, row in enumerate(given_rows, start=1)]
+    table = connection.ops.quote_name(Everything._meta.db_table)
+    names = [connection.ops.quote_name(field.column) for field in fields]
+    way(connection).load(table, names, writer._converted(numbered))
+    found = Everything.objects.using(REMOTE).order_by("pk").values_list(*columns)
+    return [
+        tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
+        for row in found
+    ]
+
+
+class Ways(TestCase):
+    databases = {LOCAL, REMOTE}
+
+    @given(rows)
+    def test_the_fast_way_stores_what_the_plain_one_does(self, found):
+        fast = type(loader(connections[REMOTE]))
+        assert stored(fast, found) == stored(PlainLoader, found)
+
+    @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), st.lists(texts, max_size=5))
+    def test_a_set_in_one_piece_finds_what_a_list_finds(self, numbers, names):
+        Note.objects.bulk_create(Note(number=number % 2**31) for number in numbers)
+        keys = [*Note.objects.values_list("pk", flat=True), *numbers]
+        assert find(Note, "pk", keys) == set(Note.objects.filter(pk__in=keys))
+        Note.objects.bulk_create(Note(name=name) for name in names)
+        assert find(Note, "name", names) == set(Note.objects.filter(name__in=names))
+
+
+def find(model: Any, name: str, values: list[Any]) -> set[Any]:
+    wanted = members_of(model, name, values, connections[LOCAL])
+    return set(model.objects.filter(**{f"{name}__in": wanted}))
+
+
+def test_every_database_of_the_tests_has_a_fast_way():
+    assert any(kind.supports(connections[REMOTE]) for kind in FAST)
+
+
+def test_a_set_of_plain_keys_is_one_parameter():
+    assert isinstance(members_of(Note, "pk", [1, 2], connections[LOCAL]), Members)
+    assert isinstance(members_of(Item, "pk", ["a"], connections[LOCAL]), Members)
+
+
+@pytest.mark.parametrize("values", [[], [None, 1], [True], [2**63], [1.5]])
+def test_a_set_of_anything_else_is_a_list(values):
+    assert members_of(Note, "pk", values, connections[LOCAL]) == values
+
+
+def test_rows_that_are_refused_are_refused_by_django_s_own_errors():
+    connection = connections[REMOTE]
+    note = Note.objects.using(REMOTE).create(name="a")
+    writer = TableWriter(
+        connection, Note, [Note._meta.get_field(name) for name in ("id", "name", "number")]
+    )
+    with pytest.raises(IntegrityError), transaction.atomic(using=REMOTE):
+        writer.insert([(note.pk, "b", 1)], returning=False)
+    with pytest.raises(DatabaseError), transaction.atomic(using=REMOTE):
+        writer.insert([(note.pk + 1, None, 1)], returning=False)
+    assert DatabaseEnd(side(REMOTE)).existing(Note, [note.pk, note.pk + 1]) == {note.pk}
+
+
+def test_who_watches_a_connection_sees_rows_that_are_loaded():
+    seen = []
+
+    def watch(execute, sql, params, many, context):
+        seen.append((sql, many))
+        return execute(sql, params, many, context)
+
+    connection = connections[REMOTE]
+    writer = TableWriter(
+        connection, Note, [Note._meta.get_field("name"), Note._meta.get_field("number")]
+    )
+    with connection.execute_wrapper(watch):
+        writer.insert([("a", 1), ("b", 2)], returning=False)
+    ((sql, _),) = [(sql, many) for sql, many in seen if Note._meta.db_table in sql]
+    assert sql.startswith(("INSERT INTO", "COPY"))
+    assert Note.objects.using(REMOTE).count() == 2
+
+
+def test_new_rows_get_keys_that_no_row_had():
+    """Also not one that is gone: somebody may remember it."""
+    connection = connections[REMOTE]
+    gone = Note.objects.using(REMOTE).create(name="gone")
+    last = gone.pk
+    gone.delete()
+    fields = [Note._meta.get_field(name) for name in ("name", "number")]
+    rows = [(f"{number}", number) for number in range(3)]
+    keys = TableWriter(connection, Note, fields).insert(rows, returning=True)
+    found = dict(Note.objects.using(REMOTE).values_list("pk", "number"))
+    assert [found[key] for key in keys] == [0, 1, 2]
+    assert min(keys) > last
+    later = Note.objects.using(REMOTE).create(name="later")
+    assert later.pk > max(keys)
+
+
+def test_reserved_keys_are_nobody_else_s():
+    keys = reserve_keys(connections[REMOTE], Note, 3)
+    if keys is None:
+        pytest.skip("the database hands out keys with the rows only")
+    assert len(set(keys)) == 3
+    assert not Note.objects.using(REMOTE).filter(pk__in=keys).exists()
