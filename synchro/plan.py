@@ -73,7 +73,8 @@ class Collapsed:
         """Drop what the other node made itself: it is not sent back there."""
         if self.origin == uid:
             self.written = self.deleted = self.recreated = False
-        self.links = {name: link for name, link in self.links.items() if link[1] != uid}
+        if any(origin == uid for _, origin in self.links.values()):
+            self.links = {name: link for name, link in self.links.items() if link[1] != uid}
 
 
 Collapse = dict[str, dict[str, Collapsed]]

@@ -28,7 +28,6 @@ from django.db.models import (
     FloatField,
     JSONField,
     Model,
-    TimeField,
 )
 from django.db.models.sql import InsertQuery
 
@@ -42,9 +41,10 @@ _SQLITE_DIGITS: Final = 15
 _NAIVE: Final = ("sqlite", "mysql")
 """To these databases times go as text without a zone, in that of the connection."""
 
-# A column of such a field holds what the driver gives and takes.
+# The drivers take the values of such fields as they give them. (That of SQLite gives times of day
+# that it does not take.)
 _KEPT_BY_DRIVERS: Final = frozenset(
-    {BooleanField, DateField, DateTimeField, DecimalField, FloatField, TimeField}
+    {BooleanField, DateField, DateTimeField, DecimalField, FloatField}
 )
 
 
