@@ -372,9 +372,13 @@ def _part(field: Field[Any, Any], value: Any) -> Any:
     found = key_field(field).to_python(value)
     if found is None:
         raise ValueError("a key is never empty")
-    if isinstance(found, int) and not -(2**63) <= found < 2**63:
+    return _checked(found) if isinstance(found, int) else found
+
+
+def _checked(number: int) -> int:
+    if not -(2**63) <= number < 2**63:
         raise ValueError("no database has numbers of this size")
-    return found
+    return number
 
 
 @cache
@@ -391,7 +395,7 @@ def load_object_id(model: type[Model], text: str) -> Any:
     pk = model._meta.pk
     try:
         if _is_number(model):
-            return int(text)
+            return _checked(int(text))
         if isinstance(pk, CompositePrimaryKey):
             parts = json.loads(text)
             fields = model._meta.pk_fields

@@ -3,22 +3,26 @@ and who stands for whom is known without asking."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-_LAST = 2**63 - 1
+_LAST: Final = 2**63 - 1
+_WORTH_IT: Final = 200
+"""For fewer rows the questions cost more than the fast way saves."""
 
 
 def reserve_keys(
     connection: BaseDatabaseWrapper, model: type[Model], number: int
 ) -> list[int] | None:
-    """Automatic keys for so many rows, that nobody else will get; None where the database hands
-    out keys with the rows only."""
-    if number and connection.vendor == "postgresql":
+    """Automatic keys for so many rows, that nobody else will get; None for a few rows, and where
+    the database hands out keys with the rows only."""
+    if number < _WORTH_IT:
+        return None
+    if connection.vendor == "postgresql":
         return _from_sequence(connection, model, number)
-    if number and connection.vendor == "sqlite" and connection.in_atomic_block:
+    if connection.vendor == "sqlite" and connection.in_atomic_block:
         return _behind_the_last(connection, model, number)
     return None
 
@@ -48,10 +52,13 @@ def _behind_the_last(
     with connection.cursor() as cursor:
         # From the first statement that could write, nobody else writes until the transaction ends.
         cursor.execute(f"DELETE FROM {table} WHERE 0")
-        cursor.execute(f"SELECT MAX({column}) FROM {table}")
-        last = max(0, cursor.fetchone()[0] or 0)
-        cursor.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'")
-        if cursor.fetchone():
+        cursor.execute(
+            f"SELECT MAX({column}), EXISTS(SELECT 1 FROM sqlite_master WHERE name = "
+            f"'sqlite_sequence') FROM {table}"
+        )
+        highest, has_sequences = cursor.fetchone()
+        last = max(0, highest or 0)
+        if has_sequences:
             # Keys of rows that are gone are not used again.
             cursor.execute(
                 "SELECT seq FROM sqlite_sequence WHERE name = %s", [model._meta.db_table]

@@ -40,7 +40,8 @@ from synchro.holds import Holds
 from synchro.remotes.database import DatabaseEnd
 from synchro.transient import is_transient
 
-_VALUES_PER_QUERY = 150
+_VALUES_PER_QUERY = 900
+_COMBINATIONS_PER_QUERY = 150
 _TRIES = 50
 _SHORT = 6
 
@@ -128,7 +129,10 @@ class Releaser:
     ) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         """Rows that hold a wanted value that is not to be theirs: (key, values)."""
         keep = {pk: key for key, pk in wanted.items() if pk is not None}
-        for chunk in batched(wanted, _VALUES_PER_QUERY):
+        # Text is asked for in both ways of writing, one condition a value.
+        simple = len(attributes) == 1 and not any(isinstance(key[0], str) for key in wanted)
+        size = _VALUES_PER_QUERY if simple else _COMBINATIONS_PER_QUERY
+        for chunk in batched(wanted, size):
             condition = self.remote.any_of(attributes, chunk)
             if len(attributes) == 1 and isinstance(chunk[0][0], str):
                 # A constraint over an expression may take other text for equal.
