@@ -16,6 +16,7 @@ from synchro.exceptions import PlanError
 
 FORMAT: Final = 1
 _IN_MEMORY: Final = 4 * 1024 * 1024
+_READ_AT_ONCE: Final = 64 * 1024
 _SHOWN: Final = 200
 
 
@@ -49,7 +50,7 @@ class Plan:
 
     def __init__(self, basis: Basis) -> None:
         self.basis = basis
-        self._file: IO[str] = _spool()
+        self._file: IO[bytes] = _spool()
         weakref.finalize(self, self._file.close)
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -58,7 +59,7 @@ class Plan:
     def add(self, entry: Entry) -> None:
         """Append an entry."""
         self._file.seek(0, io.SEEK_END)
-        self._file.write(entry.as_json() + "\n")
+        self._file.write(entry.as_json().encode() + b"\n")
         self._counts[entry.model, entry.action] += 1
 
     # -- reading
@@ -68,7 +69,7 @@ class Plan:
         while True:
             # Others may read or write between two entries.
             self._file.seek(position)
-            lines = self._file.readlines(1 << 16)
+            lines = self._file.readlines(_READ_AT_ONCE)
             if not lines:
                 return
             position = self._file.tell()
@@ -241,7 +242,5 @@ def _basis(header: dict[str, Any]) -> Basis:
     return replace(Basis(local="", remote="", remote_alias="", schema=""), **known)
 
 
-def _spool() -> IO[str]:
-    return tempfile.SpooledTemporaryFile(
-        max_size=_IN_MEMORY, mode="w+", encoding="utf-8", newline="\n"
-    )
+def _spool() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)

@@ -278,6 +278,7 @@ def test_text_for_people():
 
 def test_a_large_plan_is_kept_in_a_file(monkeypatch):
     monkeypatch.setattr("synchro.preview._IN_MEMORY", 1000)
+    monkeypatch.setattr("synchro.preview._READ_AT_ONCE", 500)
     for number in range(50):
         Note.objects.create(name=f"{number}" * 20)
     plan = diff()
