@@ -168,7 +168,8 @@ class Planner:
             # What was also added in this window REMOTE cannot know, except by reference.
             keys = self.counterparts.tombstones[model] = {}
             for pk, change in objects.items():
-                if change.deleted and change.key is not None and not change.added:
+                known = not change.added or bool(self.rivals.beaten(model))
+                if change.deleted and change.key is not None and known:
                     try:
                         keys[pk] = self._tombstone_key(lookup, pk, change.key)
                     except PlanError as error:
@@ -224,10 +225,18 @@ class Planner:
                 )
 
     def _resolve_added_and_deleted(self, model: type[Model], pks: set[Any]) -> None:
-        """An equal explicit key on REMOTE is no proof that REMOTE has it from here."""
+        """An equal explicit or natural key on REMOTE is no proof that REMOTE has it from here,
+        unless the deletion has won already against REMOTE's own row of this key."""
         if not pks:
             return
         root = identity(model)
+        beaten = self.rivals.beaten(model)
+        if beaten:
+            self.counterparts.resolve(model, pks)
+            for pk in pks:
+                found_there = self.counterparts.get(model, pk)
+                if found_there is None or object_id(root, found_there) not in beaten:
+                    self.counterparts.forget(model, pk)
         found = self.counterparts.references.to_remote(root, pks)
         existing = self.remote.existing(root, found.values())
         for pk in pks:

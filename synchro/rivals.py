@@ -13,9 +13,9 @@ from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.conflicts import RemoteChange, is_conflict, newest_wins
 from synchro.counterparts import Counterparts
-from synchro.graph import descendants
+from synchro.graph import descendants, family
 from synchro.keys import dump_key, natural_lookup, object_id
-from synchro.models import DELETION, M2M_CHANGE
+from synchro.models import DELETION, M2M_CHANGE, REMOTE_NEWER, HeldChange
 from synchro.nodes import Side
 from synchro.plan import Skipped
 from synchro.remotes.database import DatabaseEnd
@@ -32,6 +32,7 @@ class Rivals:
         """Up to here LOCAL has received REMOTE's own batches."""
         self._tombstones: dict[type[Model], dict[str, RemoteChange]] = {}
         self._overwritten: dict[tuple[str, Any, str], Skipped] = {}
+        self._beaten: dict[type[Model], set[str]] = {}
         self._settled: dict[tuple[type[Model], tuple[str, ...]], set[Any]] = {}
         """Rows of REMOTE (by model, and the labels of its log) that only LOCAL has changed, and
         that are locked: nobody else will change them before the run has ended."""
@@ -120,6 +121,19 @@ class Rivals:
             f"({rival.made:%Y-%m-%d %H:%M:%S}) is earlier than the one here "
             f"({made:%Y-%m-%d %H:%M:%S})",
         )
+
+    def beaten(self, model: type[Model]) -> set[str]:
+        """The keys on REMOTE, as text, of objects whose change lost against one made here when
+        REMOTE sent it: for both sides they are the same object as that of the winner."""
+        if model not in self._beaten:
+            rows = HeldChange.objects.using(self.local.alias).filter(
+                node=self.remote.side.uid,
+                waiting=False,
+                reason=REMOTE_NEWER,
+                label__in=[other._meta.label_lower for other in family(model)],
+            )
+            self._beaten[model] = set(rows.values_list("object_id", flat=True))
+        return self._beaten[model]
 
     def deleted(self, model: type[Model], times: dict[Any, datetime]) -> dict[Any, RemoteChange]:
         """Which objects that REMOTE lacks it has deleted later, by their natural keys."""

@@ -146,20 +146,7 @@ def test_a_checkpoint_set_back_replays_the_deletion_of_a_row_made_after_it(model
     assert not on_remote(model).exists()
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        pytest.param(
-            LOCAL,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="the deletion wins over LOCAL's row, but is not sent back, since its row "
-                "was added in the same window",
-            ),
-        ),
-        REMOTE,
-    ],
-)
+@pytest.mark.parametrize("first", [LOCAL, REMOTE])
 @pytest.mark.parametrize(
     ("model", "values"), [(Item, {"code": "1"}), (Country, {"code": "1", "name": "c"})]
 )
