@@ -147,6 +147,8 @@ class TableWriter:
 
     def insert(self, rows: Sequence[Row], *, returning: bool) -> list[Any]:
         """Insert rows. If ``returning``, the database makes up the keys: they are returned."""
+        if not rows:
+            return []
         inserted: list[Any] = []
         converted = self._converted(rows)
         if not returning:

@@ -20,15 +20,13 @@ from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
 from django.db import connections
-from django.db.models import Max
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from synchro import DisableSynchroLog, synchronize
 from synchro.core import adopt_copy
-from synchro.keys import object_id
-from synchro.models import ADDITION, ChangeLog, Peer, Reference
+from synchro.models import ChangeLog, Peer, Reference
 from synchro.nodes import own_node
 from tests.compare import Snapshot, assert_same, watched_models
 from tests.faults.events import Event, watched
@@ -39,13 +37,11 @@ from tests.testapp.models import (
     Author,
     Country,
     Folder,
-    Item,
     Label,
     Note,
     Paper,
     Plant,
     Seat,
-    Slot,
 )
 
 pytestmark = [
@@ -77,9 +73,6 @@ OWNED = {
 }
 """What only one side does until it has sent it. If both gave the same unique value away, or one
 deleted the parent of the other's new child, a run would rightly refuse."""
-DELETIONS_BY_KEY = {"delete_item": Item, "delete_slot": Slot, "delete_country": Country}
-"""Not of rows that the same side has just added: test_two_way.py has a test of its own for those
-that came and went while the other side made one with the same key."""
 OF_PRODUCTION = sorted({*FREE, *(name for names in OWNED.values() for name in names)})
 NOTING = 0
 """In place of a statement's number: when REMOTE has everything, and LOCAL is about to note it."""
@@ -135,7 +128,6 @@ class Story(RuleBasedStateMachine):
         start_anew()
         self.worlds = {LOCAL: World(LOCAL, "l"), REMOTE: World(REMOTE, "r")}
         self.owners: dict[str, str] = {}
-        self.sent_log = {LOCAL: 0, REMOTE: 0}
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -147,23 +139,10 @@ class Story(RuleBasedStateMachine):
 
     def edit(self, alias: str, name: str, a: int, b: int) -> None:
         """An edit that is later than all before it, on whichever side."""
-        if name in DELETIONS_BY_KEY and self.was_just_added(alias, DELETIONS_BY_KEY[name], a):
-            return
         for one in (LOCAL, REMOTE):
             age(one)
         apply(self.worlds[alias], [(name, a, b)])
         played["edits"] += 1
-
-    def was_just_added(self, alias: str, model: Any, index: int) -> bool:
-        """Whether the row that would be deleted was added since the side has sent."""
-        row = self.worlds[alias].pick(model, index)
-        rows = ChangeLog.objects.using(alias).filter(pk__gt=self.sent_log[alias], action=ADDITION)
-        return (
-            row is not None
-            and rows.filter(
-                label=model._meta.label_lower, object_id=object_id(model, row.pk)
-            ).exists()
-        )
 
     @initialize(shifted=st.booleans())
     def shift_keys(self, shifted: bool) -> None:
@@ -220,11 +199,7 @@ class Story(RuleBasedStateMachine):
 
     def has_sent(self, alias: str) -> None:
         played["runs"] += 1
-        self.note_log(alias)
         self.owners = {kind: owner for kind, owner in self.owners.items() if owner != alias}
-
-    def note_log(self, alias: str) -> None:
-        self.sent_log[alias] = ChangeLog.objects.using(alias).aggregate(top=Max("pk"))["top"] or 0
 
     def teardown(self) -> None:
         try:
@@ -270,8 +245,6 @@ class CopiedStory(Story):
             own_node(REMOTE)
             with connections[LOCAL].constraint_checks_disabled():
                 copy(REMOTE, LOCAL, [ContentType, Permission, *played_models(), *SYNCHRO])
-            for alias in (LOCAL, REMOTE):
-                self.note_log(alias)
 
     def send_from(self, alias: str) -> Any:
         if not self.adopted:
