@@ -16,7 +16,13 @@ LAYERS = [
     ["exceptions", "chunks", "durations", "halving", "suspend", "legacy", "transient"],
     ["checkpoint", "fate", "graph", "keys"],
     ["conf", "models", "takeover"],
-    ["nodes", "holds", "retries"],
+    ["nodes", "holds", "retries", "triggers.spec"],
+    ["triggers.base"],
+    ["triggers.mysql", "triggers.postgresql", "triggers.sqlite"],
+    ["triggers.vendors"],
+    ["triggers.presence"],
+    ["triggers.install", "triggers.silence", "triggers.tombstones"],
+    ["triggers.migrating"],
     ["capture"],
     ["conflicts", "plan", "receivers"],
     ["histories", "log"],
@@ -37,13 +43,20 @@ LAYERS = [
         "management.commands.synchro_purge",
         "management.commands.synchro_status",
         "management.commands.synchro_adopt",
+        "management.commands.synchro_triggers",
         "management.commands.synchronize",
     ],
     ["urls"],
     ["apps"],
 ]
 # Loaded lazily (__init__), or only holding a folder together.
-FREE = {"__init__", "remotes.__init__", "management.__init__", "management.commands.__init__"}
+FREE = {
+    "__init__",
+    "remotes.__init__",
+    "triggers.__init__",
+    "management.__init__",
+    "management.commands.__init__",
+}
 
 
 def modules() -> dict[str, Path]:
