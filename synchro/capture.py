@@ -37,6 +37,7 @@ from synchro.keys import (
 from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, ChangeLog
 from synchro.nodes import has_log
 from synchro.suspend import is_suspended
+from synchro.triggers import presence
 
 logger = logging.getLogger("synchro.capture")
 
@@ -58,6 +59,12 @@ _wrapped: list[type[Model]] = []
 def is_logged(alias: str) -> bool:
     """Whether a write to the database, in the current context, is logged."""
     return not is_suspended() and alias in conf.logged_aliases and has_log(alias)
+
+
+def signals_log(alias: str, model: type[Model]) -> bool:
+    """Whether a write of a model's row, in the current context, is logged by signals. (It is not
+    where the database logs it itself.)"""
+    return is_logged(alias) and not presence.log_rows(alias, model)
 
 
 def connect() -> None:
@@ -140,7 +147,11 @@ def _in_one_transaction(save_base: Any) -> Any:
         # Positional use is rare: save_base(raw, force_insert, force_update, using, ...).
         using = args[3] if len(args) > 3 else kwargs.get("using")
         using = using or router.db_for_write(type(self), instance=self)
-        if not is_logged(using) or transaction.get_connection(using).in_atomic_block:
+        if (
+            transaction.get_connection(using).in_atomic_block
+            or not is_logged(using)
+            or not any(signals_log(using, model) for model in _logged_as.get(type(self), ()))
+        ):
             return save_base(self, *args, **kwargs)
         with transaction.atomic(using=using, savepoint=False):
             return save_base(self, *args, **kwargs)
@@ -164,6 +175,8 @@ def log_save(
     if update_fields and set(update_fields) <= set(getattr(sender, "SYNCHRO_SKIP", ())):
         return
     for model in _logged_as.get(sender, (sender,)):
+        if presence.log_rows(using, model):
+            continue
         own = model is (sender._meta.concrete_model or sender)
         write(
             using,
@@ -177,7 +190,7 @@ def log_save(
 
 def keep_natural_key(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Receiver of pre_delete: read the natural key while the rows that it needs are there."""
-    if is_logged(using):
+    if signals_log(using, sender._meta.concrete_model or sender):
         instance.__dict__[_KEY_ATTRIBUTE] = natural_key(instance)
 
 
@@ -186,7 +199,7 @@ def log_delete(
 ) -> None:
     """Receiver of post_delete: the tombstone carries the natural key."""
     using = using or instance._state.db or router.db_for_write(sender, instance=instance)
-    if not is_logged(using):
+    if not signals_log(using, sender._meta.concrete_model or sender):
         return
     key = instance.__dict__.pop(_KEY_ATTRIBUTE, None) or natural_key(instance)
     write(using, sender._meta.concrete_model or sender, [instance.pk], DELETION, key=key)
@@ -206,6 +219,8 @@ def log_links(
     if not is_logged(using):
         return
     field = _links[sender]
+    if presence.log_links(using, field.model, sender):
+        return
     near, far = (end.attname for end in ends(field))
     symmetrical = bool(field.remote_field.symmetrical)
     owners: set[Any] = set()
@@ -240,7 +255,7 @@ def log_through_rows(
     """Receiver of m2m_changed for an explicit ``through`` model: ``add()`` writes its rows in
     bulk, without post_save. (``remove()`` and ``clear()`` send post_delete for each.)"""
     using = using or instance._state.db or router.db_for_write(sender, instance=instance)
-    if action != "post_add" or not pk_set or not is_logged(using):
+    if action != "post_add" or not pk_set or not signals_log(using, sender):
         return
     field = _links[sender]
     near, far = (end.attname for end in ends(field))

@@ -19,6 +19,7 @@ from synchro.flags import ModelFlags, model_flags
 from synchro.graph import through
 
 REPLAY_MODES: Final = ("auto", "save", "bulk")
+CAPTURE_MODES: Final = ("signals", "triggers")
 DEFAULT_BATCH_SIZE: Final = 2000
 DEFAULT_RETRIES: Final = 3
 
@@ -174,6 +175,45 @@ class Conf:
                 problems.append(Problem(id="synchro.E012", message=message, hint=hint))
         return {label: flags for label, flags in found.items() if flags}, problems
 
+    def captured_by_triggers(self, model: type[Model]) -> bool:
+        """Whether the database itself is to log changes of the model. (Wrong settings count as
+        signals; a system check reports them.)"""
+        label = (model._meta.concrete_model or model)._meta.label_lower
+        return self._capture_modes.get(label, self._capture_modes.get("*")) == "triggers"
+
+    @cached_property
+    def uses_triggers(self) -> bool:
+        """Whether any model is to be captured by triggers."""
+        return "triggers" in self._capture_modes.values()
+
+    @cached_property
+    def _capture_modes(self) -> dict[str, Any]:
+        value = getattr(settings, "SYNCHRO_CAPTURE", "signals")
+        if isinstance(value, Mapping):
+            return {str(name).lower(): mode for name, mode in value.items()}
+        return {"*": value}
+
+    def _capture_problems(self) -> list[Problem]:
+        found = []
+        for name, mode in self._capture_modes.items():
+            if mode not in CAPTURE_MODES:
+                found.append(
+                    Problem(
+                        id="synchro.E013",
+                        message=f"SYNCHRO_CAPTURE has {mode!r} for {name!r}.",
+                        hint=f"Use one of {', '.join(map(repr, CAPTURE_MODES))}.",
+                    )
+                )
+            elif name != "*" and _model(*(name.rpartition(".")[::2])) is None:
+                found.append(
+                    Problem(
+                        id="synchro.E013",
+                        message=f"SYNCHRO_CAPTURE names {name!r}, which is no installed model.",
+                        hint="Name models as 'app.Model', or '*' for all others.",
+                    )
+                )
+        return found
+
     def _alias(self, setting: str, alias: Any) -> str:
         if not isinstance(alias, str) or alias not in settings.DATABASES:
             raise ImproperlyConfigured(
@@ -317,7 +357,7 @@ class Conf:
                         hint="Name models as 'app.Model', or '*' for all others.",
                     )
                 )
-        return found
+        return found + self._capture_problems()
 
     def warn_if_remote_is_missing(self) -> None:
         """Say once, when the project starts, that nothing will be synchronized."""

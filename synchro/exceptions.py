@@ -32,3 +32,7 @@ class PlanError(SynchroError):
 
 class ReplayError(SynchroError):
     """REMOTE refused a change. REMOTE and the checkpoint are as they were before the run."""
+
+
+class TriggerError(SynchroError):
+    """Changes cannot be captured, or be left uncaptured, by triggers as asked for."""

@@ -20,6 +20,7 @@ from synchro.members import members_of
 from synchro.models import ACTIONS, DELETION, M2M_CHANGE, Batch, ChangeLog, Node
 from synchro.nodes import SELF, own_node
 from synchro.plan import LogRow
+from synchro.triggers.tombstones import MARK, Raw, resolve_batch, resolved
 
 _COLUMNS: Final = (
     "label",
@@ -85,6 +86,7 @@ def seal(alias: str, only: IdRanges | None = None) -> Sealed:
         batch.save(using=alias, force_insert=True)
         for rows in parts:
             _number(alias, rows, number)
+        resolve_batch(alias, number)
     return Sealed(number=number, token=batch.token)
 
 
@@ -224,13 +226,23 @@ def tombstones(alias: str, label: str, *, made_by_other_than: str) -> dict[str, 
         .filter(label=label, action=DELETION, key__isnull=False)
         .exclude(origin=made_by_other_than)
         .order_by(F("batch").asc(nulls_last=True), "id")
-        .values_list("key", "date", "origin_date", "origin", "batch")
+        .values_list("id", "object_id", "key", "date", "origin_date", "origin", "batch")
+    )
+    found = list(rows)
+    keys = resolved(
+        alias,
+        (
+            Raw(id, label, object_id, key)
+            for id, object_id, key, *_ in found
+            if key is not None and key.startswith(MARK)
+        ),
     )
     return {
-        str(key): RemoteChange(
+        str(keys.get(id) or key): RemoteChange(
             made=aware(origin_date or date), origin=origin, batch=batch, action=DELETION
         )
-        for key, date, origin_date, origin, batch in rows
+        for id, _object_id, key, date, origin_date, origin, batch in found
+        if keys.get(id, key) is not None
     }
 
 

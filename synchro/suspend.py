@@ -20,6 +20,10 @@ _depth: ContextVar[int] = ContextVar("synchro_suspended", default=0)
 """How many suspensions are open in the current context."""
 
 
+on_end: list[Callable[[], None]] = []
+"""What is called when a context is no longer suspended."""
+
+
 def is_suspended() -> bool:
     """Whether writes in the current context (thread, task) are not logged."""
     return _depth.get() > 0
@@ -44,6 +48,9 @@ class DisableSynchroLog:
         traceback: TracebackType | None,
     ) -> None:
         _depth.set(_depth.get() - 1)
+        if not is_suspended():
+            for function in on_end:
+                function()
 
 
 def disable_synchro_log(function: F) -> F:

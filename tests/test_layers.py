@@ -17,7 +17,13 @@ LAYERS = [
     ["checkpoint", "fate", "graph", "keys"],
     ["names"],
     ["conf", "models", "takeover"],
-    ["members", "nodes", "holds", "retries"],
+    ["members", "nodes", "holds", "retries", "triggers.spec"],
+    ["triggers.base"],
+    ["triggers.mysql", "triggers.postgresql", "triggers.sqlite"],
+    ["triggers.vendors"],
+    ["triggers.presence"],
+    ["triggers.install", "triggers.silence", "triggers.tombstones"],
+    ["triggers.migrating"],
     ["capture", "entries"],
     ["conflicts", "plan", "preview", "receivers"],
     ["histories", "log"],
@@ -42,13 +48,20 @@ LAYERS = [
         "management.commands.synchro_purge",
         "management.commands.synchro_status",
         "management.commands.synchro_adopt",
+        "management.commands.synchro_triggers",
         "management.commands.synchronize",
     ],
     ["urls"],
     ["apps"],
 ]
 # Loaded lazily (__init__), or only holding a folder together.
-FREE = {"__init__", "remotes.__init__", "management.__init__", "management.commands.__init__"}
+FREE = {
+    "__init__",
+    "remotes.__init__",
+    "triggers.__init__",
+    "management.__init__",
+    "management.commands.__init__",
+}
 
 
 def modules() -> dict[str, Path]:
