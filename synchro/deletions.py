@@ -37,7 +37,6 @@ from synchro.plan import Agenda, Deletion, Skipped
 from synchro.receivers import needs_delete
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd, key_chunks
-from synchro.transient import is_transient
 from synchro.work import Progress
 
 _CASCADES = (models.CASCADE, getattr(models, "DB_CASCADE", models.CASCADE))
@@ -225,7 +224,7 @@ class Deleter:
                 if self.careful:
                     self.remote.check_constraints_now()
         except (ReplayError, DatabaseError) as error:
-            if is_transient(error):
+            if self.remote.cannot_go_on(error):
                 raise
             for root, key in self._kept:
                 self.plan.kept[root].discard(key)
@@ -309,7 +308,7 @@ class Deleter:
                         with transaction.atomic(using=alias):
                             instance.delete(using=alias, **options)
                     except Exception as error:
-                        if is_transient(error):
+                        if self.remote.cannot_go_on(error):
                             raise
                         # Whatever a receiver or delete() of the project raises, by name.
                         cause = f"{type(error).__name__}: {error}"

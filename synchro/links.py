@@ -19,7 +19,6 @@ from synchro.plan import LinkChange
 from synchro.receivers import needs_link_signals
 from synchro.remotes.database import DatabaseEnd
 from synchro.sql import TableWriter
-from synchro.transient import is_transient
 from synchro.work import REFUSALS, Progress, Work
 
 Link = tuple[Any, Any]
@@ -106,7 +105,7 @@ class LinkWriter:
                 write(remote, self.model, self.field, added, removed)
         except Exception as error:
             # A receiver of the project may raise anything; the rest has no such excuse.
-            if is_transient(error) or not (by_signals or isinstance(error, REFUSALS)):
+            if remote.cannot_go_on(error) or not (by_signals or isinstance(error, REFUSALS)):
                 raise
             return error
         touched = {owner for owner, _ in added | removed}

@@ -27,7 +27,6 @@ from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.results import Done
 from synchro.sql import TableWriter, key_values
-from synchro.transient import is_transient
 from synchro.translate import Awaited, as_generic_id
 from synchro.work import REFUSALS, Progress, Work
 from synchro.writing import ModelWriter
@@ -153,7 +152,7 @@ class _Filler:
             with transaction.atomic(using=self.work.remote.side.alias):
                 self.writer.update(values)
         except REFUSALS as error:
-            if is_transient(error):
+            if self.work.remote.cannot_go_on(error):
                 raise
             return error
         return None

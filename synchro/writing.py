@@ -26,7 +26,6 @@ from synchro.plan import Change
 from synchro.receivers import needs_save
 from synchro.saving import ObjectSaver
 from synchro.sql import TableWriter, holds_plain_json, key_values
-from synchro.transient import is_transient
 from synchro.translate import Translator
 from synchro.uniques import Releaser, unique_groups
 from synchro.work import REFUSALS, Work
@@ -353,12 +352,8 @@ class ModelWriter:
                 write(rows)
                 self._check(rows, [known[pk] for pk in rows])
         except REFUSALS as error:
-            if is_transient(error):
-                # No row is to blame, and nothing more can be said to this connection.
+            if self.remote.cannot_go_on(error):
                 raise
-            if not self.remote.connection.is_usable():
-                first = next(iter(rows))
-                raise self._refused(first, error, more=len(rows) - 1) from error
             for pk, key in before.items():
                 if known.get(pk) != key:
                     self.counterparts.forget(self.model, pk)
@@ -395,14 +390,12 @@ class ModelWriter:
         refused.__cause__ = error
         self.work.hold(self.model, pk, refused)
 
-    def _refused(self, pk: Any, error: Exception, *, more: int = 0) -> ReplayError:
+    def _refused(self, pk: Any, error: Exception) -> ReplayError:
         cause = " ".join(str(error).split())
         name = f"{self.model._meta.label} {pk}"
         key = self._natural_key(pk)
         if key is not None:
             name += f" (natural key {key!r})"
-        if more:
-            name += f" or one of {more} more"
         return ReplayError(
             f"{self.remote.side.alias!r} refused {name}: {type(error).__name__}: {cause}.",
             ADVICE,
@@ -438,7 +431,7 @@ class ModelWriter:
                     self._check([pk], [saved])
             except Exception as error:
                 # Whatever a receiver or save() of the project raises, by the object's name.
-                if is_transient(error):
+                if self.remote.cannot_go_on(error):
                     raise
                 self._hold(pk, error)
                 continue

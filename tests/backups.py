@@ -8,10 +8,10 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management.color import no_style
 from django.db import connections, models, transaction
 
-from synchro.models import Batch, ChangeLog, HeldChange, Node, Peer, Reference, SyncRun
+from synchro.models import Batch, ChangeLog, HeldChange, Node, Peer, Reference
 from synchro.sql import TableWriter
 
-SYNCHRO: list[type[models.Model]] = [Node, Batch, Peer, ChangeLog, Reference, HeldChange, SyncRun]
+SYNCHRO: list[type[models.Model]] = [Node, Batch, Peer, ChangeLog, Reference, HeldChange]
 
 
 class Backup:

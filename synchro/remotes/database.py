@@ -37,7 +37,7 @@ from synchro.members import are_numbers, members, members_of
 from synchro.nodes import Side
 from synchro.remotes.base import AmbiguousKey, End, Source
 from synchro.sql import holds_plain_json, passes_through
-from synchro.transient import is_lost
+from synchro.transient import is_lost, is_transient
 
 _KEYS_PER_QUERY = 2000
 _COMBINATIONS_PER_QUERY = 150
@@ -86,6 +86,11 @@ class DatabaseEnd(End):
             rows = self.among(model, "pk", chunk).order_by("pk")
             locked.update(rows.select_for_update().values_list(name, flat=True))
         return locked
+
+    def cannot_go_on(self, error: BaseException) -> bool:
+        """Whether an error has ended the transaction as a whole, so that no row is to blame: the
+        connection is lost, a deadlock was resolved, a disk is full."""
+        return is_transient(error) or self.connection.needs_rollback
 
     def check_constraints_now(self) -> None:
         """Raise IntegrityError where changes so far would stop the COMMIT. On SQLite that reads
