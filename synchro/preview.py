@@ -168,12 +168,14 @@ class Plan:
 
     def to_json(self) -> str:
         """The plan as one JSON document; ``save`` writes the same without building it whole."""
-        file = io.StringIO()
-        self.save(file)
-        return file.getvalue()
+        return "".join(self.pieces())
 
     def save(self, file: IO[str]) -> None:
         """Write the plan to an open text file, one line an object."""
+        file.writelines(self.pieces())
+
+    def pieces(self) -> Iterator[str]:
+        """The JSON document piece by piece."""
         header = {
             "format": FORMAT,
             **{
@@ -183,12 +185,12 @@ class Plan:
             "summary": self.summary(),
         }
         text = json.dumps({"synchro_plan": header}, ensure_ascii=False)
-        file.write(text[:-1] + ', "objects": [\n')
+        yield text[:-1] + ', "objects": [\n'
         first = True
         for entry in self:
-            file.write(("" if first else ",\n") + entry.as_json())
+            yield ("" if first else ",\n") + entry.as_json()
             first = False
-        file.write("\n]}\n")
+        yield "\n]}\n"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:

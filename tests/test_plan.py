@@ -635,8 +635,9 @@ def test_the_command_shows_and_saves_and_applies(tmp_path):
     text = run_command(dry_run=True)
     assert "testapp.note    5 create" in text
     assert '"a" -> "new"' in run_command(diff=True)
-    document = json.loads(run_command(dry_run=True, json=True))
-    assert document["synchro_plan"]["summary"]["create"] == 5
+    printed = run_command(dry_run=True, json=True)
+    assert json.loads(printed)["synchro_plan"]["summary"]["create"] == 5
+    assert printed == diff().to_json()
     run_command(save_plan=file)
     assert on_remote(Note).count() == 0
     assert json.loads(run_command(plan=file, json=True))["total"] == 7

@@ -143,7 +143,8 @@ class Command(BaseCommand):
 
     def _print_json(self, result: SyncResult) -> None:
         if result.plan is not None:
-            result.plan.save(self.stdout)  # type: ignore[arg-type]
+            for text in result.plan.pieces():
+                self.stdout.write(text, ending="")
             return
         self.stdout.write(json.dumps(result.summary(), ensure_ascii=False, indent=2))
 
