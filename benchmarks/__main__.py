@@ -109,11 +109,14 @@ def measure(bench: Bench, sizes: list[int], cities: int) -> None:
     if not QUICK:
         bench.compare("matched", few, "bulk", "synchro")
         for n in (few, 10 * few):
-            bench.compare("delta", n, "synchro")
+            bench.compare("delta", n, "synchro", rounds=bench.rounds)
     for n in (100_000,) if QUICK else (2_000, 1_000_000):
         bench.compare("quiet", n, "synchro", rounds=bench.rounds)
-        bench.compare("quiet", n, "capture_one", "capture_one-", title="capture in a transaction")
-        bench.compare("quiet", n, "capture_committed", "capture_committed-", title="capture")
+        for name, title in (
+            ("capture_one", "capture in a transaction"),
+            ("capture_committed", "capture"),
+        ):
+            bench.compare("quiet", n, name, f"{name}-", title=title, rounds=bench.rounds)
     if QUICK:
         return
     bench.compare("quiet", 2_000, "suspend", title="suspend", rounds=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import median
 
 from benchmarks.measured import Results
 
@@ -51,7 +52,8 @@ def lines(results: Results, vendor: str, state: str, n: int) -> Iterator[str]:
         runs = results.of(*key)
         each, (low, high) = results.each(*key), results.spread(*key)
         objects = runs[0].objects
-        peers = [other for other in contenders if not other.startswith("synchro")]
+        ours = contender.startswith("synchro") or contender in ("capture_one", "capture_committed")
+        peers = [other for other in contenders if ours and not other.startswith("synchro")]
         ratios = [
             f"{results.each(vendor, state, n, other) / each:.2f}"
             for other in peers
@@ -61,9 +63,9 @@ def lines(results: Results, vendor: str, state: str, n: int) -> Iterator[str]:
         yield (
             f"| {NAMES[contender]} | {duration(results.seconds(*key))} "
             f"| {low:.2f} to {high:.2f} | {1 / each:,.0f} "
-            f"| {' / '.join(ratios) if contender.startswith('synchro') else ''} "
+            f"| {' / '.join(ratios)} "
             f"| {queries:.4f} ({runs[0].queries}) "
-            f"| {max(run.cpu for run in runs) / max(1, objects) * 1e6:.0f} µs "
+            f"| {median(run.cpu for run in runs) / max(1, objects) * 1e6:.0f} µs "
             f"| {max(run.rss for run in runs) / 1e6:.0f} MB |"
             if objects
             else f"| {NAMES[contender]} | {duration(results.seconds(*key))} "
