@@ -38,7 +38,14 @@ class Selection:
         models: Iterable[str | type[Model]] | None = None,
         plan: Plan | None = None,
     ) -> None:
-        """Raises PlanError for a model that is not watched."""
+        """Raises PlanError for a model that is not watched, and for what are no flags."""
+        if not isinstance(flags, SyncFlags):
+            raise PlanError(
+                f"flags is {flags!r}: use members of synchro.SyncFlags, joined by |. There are "
+                f"{', '.join(SyncFlags.__members__)}."
+            )
+        if isinstance(models, str):
+            raise PlanError(f"models is {models!r}: put it into a list, [{models!r}].")
         self.flags = flags
         self.models = None if models is None else {watched(model) for model in models}
         self.plan = plan

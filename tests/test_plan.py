@@ -410,6 +410,18 @@ def test_models_that_are_asked_for():
         synchronize(models=["gone.Model"])
 
 
+@pytest.mark.parametrize(
+    "options", [{"flags": "CONTINUE"}, {"flags": 1}, {"models": "testapp.Note"}]
+)
+def test_what_are_no_flags_and_no_list_of_models(options):
+    Note.objects.create(name="n")
+    with pytest.raises(PlanError, match=next(iter(options))):
+        synchronize(**options)
+    with pytest.raises(PlanError, match=next(iter(options))):
+        diff(**options)
+    assert not on_remote(Note).exists()
+
+
 def test_nothing_is_created():
     note = Note.objects.create(name="n")
     synchronize()
