@@ -6,7 +6,7 @@ from the log. Both sides are read in chunks; only keys are kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -50,27 +50,21 @@ class Audit:
         counterparts: Counterparts,
         *,
         received_batch: int,
-        only: Mapping[str, Collection[str]] | None = None,
         takes: Callable[[str], bool] = lambda label: True,
     ) -> None:
-        """``received_batch``: up to here LOCAL has received REMOTE's own batches. ``only``: the
-        labels and keys on LOCAL to look at, all if None. ``takes``: which labels to look at."""
+        """``received_batch``: up to here LOCAL has received REMOTE's own batches. ``takes``: which
+        models to look at, by label. Of these every row is read: only so it is known which rows
+        nobody on LOCAL stands for."""
         self.source = source
         self.remote = remote
         self.counterparts = counterparts
         self.holds = counterparts.holds
         self.received_batch = received_batch
-        self.only = only
         self.takes = takes
 
     def models(self) -> list[type[Model]]:
         """Parents before children."""
-        wanted = {
-            concrete(model)
-            for model in conf.models
-            if self.takes(model._meta.label_lower)
-            and (self.only is None or model._meta.label_lower in self.only)
-        }
+        wanted = {concrete(model) for model in conf.models if self.takes(model._meta.label_lower)}
         return [model for model in in_order(wanted) if not model._meta.auto_created]
 
     def changes(self) -> Collapse:
@@ -86,13 +80,7 @@ class Audit:
 
     def _keys(self, model: type[Model]) -> Iterator[Any]:
         rows = self.source.objects(model).order_by("pk")
-        keys = rows.values_list(key_attribute(model), flat=True).iterator(chunk_size=2000)
-        if self.only is None:
-            yield from keys
-            return
-        wanted = self.only.get(model._meta.label_lower, ())
-        if wanted:
-            yield from (pk for pk in keys if object_id(model, pk) in wanted)
+        yield from rows.values_list(key_attribute(model), flat=True).iterator(chunk_size=2000)
 
     def _compare(self, model: type[Model], pks: list[Any]) -> dict[str, Collapsed]:
         self.counterparts.resolve(model, pks)

@@ -332,8 +332,7 @@ class Run:
                 remote,
                 counterparts,
                 received_batch=self.peer.received_batch,
-                only=selection.keys(),
-                takes=selection.takes,
+                takes=selection.audits,
             )
             for label, objects in audit.changes().items():
                 known = changes.setdefault(label, {})

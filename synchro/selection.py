@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Model
@@ -51,6 +51,7 @@ class Selection:
         self.plan = plan
         self._approved: dict[tuple[str, str], bytes] = {}
         self._writing: set[tuple[str, str]] = set()
+        self._planned = None if plan is None else _labels(plan)
         for entry in plan or ():
             name = _name(entry)
             self._approved[name] = entry.digest
@@ -66,16 +67,9 @@ class Selection:
             or bool(conf.flags)
         )
 
-    def keys(self) -> Mapping[str, Collection[str]] | None:
-        """The labels and keys on LOCAL in the plan; None without a plan."""
-        if self.plan is None:
-            return None
-        found: dict[str, set[str]] = {}
-        for label, key in self._approved:
-            model = model_named(label)
-            for one in (model, *model._meta.all_parents) if model else ():
-                found.setdefault(concrete(one)._meta.label_lower, set()).add(key)
-        return found
+    def audits(self, label: str) -> bool:
+        """Whether a full comparison looks at a model: of a plan, those that are in it."""
+        return self.takes(label) and (self._planned is None or label in self._planned)
 
     def exclude_models(self, changes: Collapse, holds: Holds) -> None:
         """Hold the changes of models that are not asked for."""
@@ -214,6 +208,16 @@ def _drop(agenda: Agenda, model: type[Model], entry: Entry) -> None:
     key = load_object_id(model, entry.remote_key)
     for one in (model, *parents(model)):
         agenda.deletions.get(one, {}).pop(key, None)
+
+
+def _labels(plan: Plan) -> set[str]:
+    """The models of a plan, and their parents in other tables."""
+    models = [model for label in plan.models() if (model := model_named(label)) is not None]
+    return {
+        concrete(one)._meta.label_lower
+        for model in models
+        for one in (model, *model._meta.all_parents)
+    }
 
 
 def _name(entry: Entry) -> tuple[str, str]:

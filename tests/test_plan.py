@@ -507,6 +507,17 @@ def test_a_full_run_deletes_what_only_remote_has_unless_told_otherwise():
     assert_same()
 
 
+def test_a_row_that_somebody_on_local_stands_for_by_now_is_not_deleted_by_a_plan():
+    occupy(Country, code="c", name="theirs")
+    plan = diff(**compare(models=[Country]))
+    assert [entry.action for entry in plan] == ["delete"]
+    with DisableSynchroLog():
+        Country.objects.create(code="c", name="ours")
+    before = on_remote(Country).get().pk
+    synchronize(plan=plan)
+    assert on_remote(Country).get().pk == before
+
+
 def test_a_full_run_leaves_alone_what_remote_has_made_since():
     Item.objects.create(code="ours")
     synchronize()
