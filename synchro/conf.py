@@ -136,10 +136,7 @@ class Conf:
 
     @cached_property
     def _replay_modes(self) -> dict[str, Any]:
-        value = getattr(settings, "SYNCHRO_REPLAY", "auto")
-        if isinstance(value, Mapping):
-            return {str(name).lower(): mode for name, mode in value.items()}
-        return {"*": value}
+        return self._by_model("SYNCHRO_REPLAY", "auto")
 
     @cached_property
     def flags(self) -> dict[str, ModelFlags]:
@@ -188,10 +185,7 @@ class Conf:
 
     @cached_property
     def _capture_modes(self) -> dict[str, Any]:
-        value = getattr(settings, "SYNCHRO_CAPTURE", "signals")
-        if isinstance(value, Mapping):
-            return {str(name).lower(): mode for name, mode in value.items()}
-        return {"*": value}
+        return self._by_model("SYNCHRO_CAPTURE", "signals")
 
     def _capture_problems(self) -> list[Problem]:
         found = []
@@ -213,6 +207,14 @@ class Conf:
                     )
                 )
         return found
+
+    @staticmethod
+    def _by_model(setting: str, default: str) -> dict[str, Any]:
+        """A setting that is one value, or a dictionary of them: label (or ``*``) -> value."""
+        value = getattr(settings, setting, default)
+        if isinstance(value, Mapping):
+            return {str(name).lower(): mode for name, mode in value.items()}
+        return {"*": value}
 
     def _alias(self, setting: str, alias: Any) -> str:
         if not isinstance(alias, str) or alias not in settings.DATABASES:

@@ -15,7 +15,7 @@ from django.db.models import Field, Model, UniqueConstraint
 from synchro.conf import conf, many_to_many_fields
 from synchro.graph import concrete, ends, parents, skipped_fields, through
 from synchro.keys import key_field, natural_lookup
-from synchro.models import KeyField
+from synchro.members import NUMBERS, TEXTS
 
 INTEGER: Final = "integer"
 TEXT: Final = "text"
@@ -27,31 +27,8 @@ BOOLEAN: Final = "boolean"
 
 # Exact types only: a field of the project may store something else than Python sees.
 _KINDS: Final[dict[type[Any], str]] = {
-    **dict.fromkeys(
-        (
-            models.AutoField,
-            models.BigAutoField,
-            models.BigIntegerField,
-            models.IntegerField,
-            models.PositiveBigIntegerField,
-            models.PositiveIntegerField,
-            models.PositiveSmallIntegerField,
-            models.SmallAutoField,
-            models.SmallIntegerField,
-        ),
-        INTEGER,
-    ),
-    **dict.fromkeys(
-        (
-            KeyField,
-            models.CharField,
-            models.EmailField,
-            models.SlugField,
-            models.TextField,
-            models.URLField,
-        ),
-        TEXT,
-    ),
+    **dict.fromkeys(NUMBERS, INTEGER),
+    **dict.fromkeys(TEXTS, TEXT),
     models.UUIDField: UUID,
     models.DecimalField: DECIMAL,
     models.DateField: DATE,

@@ -209,8 +209,10 @@ def _read(path: str) -> Plan:
     try:
         with open(path, encoding="utf-8") as file:
             return Plan.load(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"--plan {path}: {error}") from error
+    except OSError as error:
+        raise CommandError(f"--plan {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"--plan {path}: this is no text ({error})") from error
 
 
 def _write(path: str, plan: Plan) -> None:
@@ -218,4 +220,4 @@ def _write(path: str, plan: Plan) -> None:
         with open(path, "w", encoding="utf-8") as file:
             plan.save(file)
     except OSError as error:
-        raise CommandError(f"--save-plan {path}: {error}") from error
+        raise CommandError(f"--save-plan {path}: {error.strerror}") from error
