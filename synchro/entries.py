@@ -50,9 +50,10 @@ class Entry:
         return self.action in (CREATE, UPDATE, DELETE)
 
     @property
-    def identity(self) -> tuple[str, str, str]:
-        """What tells it from the others of its plan: model, key on LOCAL, key on REMOTE."""
-        return self.model, self.key or "", self.remote_key or ""
+    def identity(self) -> tuple[str, str]:
+        """What tells it from the others of its plan: the model, and the key on LOCAL or, of a row
+        that only REMOTE knows, the key there."""
+        return self.model, f"there {self.remote_key}" if self.key is None else self.key
 
     def as_json(self) -> str:
         """One line of JSON, the same for equal entries."""

@@ -18,7 +18,7 @@ from synchro.differ import Differ
 from synchro.entries import DELETE, NO_CHANGE, Entry
 from synchro.exceptions import PlanError, SynchroError
 from synchro.flags import ModelFlags, SyncFlags
-from synchro.graph import automatic_links, columns, concrete, identity, parents
+from synchro.graph import automatic_links, columns, concrete, family, identity
 from synchro.holds import Holds
 from synchro.keys import load_object_id
 from synchro.models import EXCLUDED, STALE
@@ -53,7 +53,7 @@ class Selection:
         self._writing: set[tuple[str, str]] = set()
         self._planned = None if plan is None else _labels(plan)
         for entry in plan or ():
-            name = _name(entry)
+            name = entry.identity
             self._approved[name] = entry.digest
             if entry.has_diffs:
                 self._writing.add(name)
@@ -160,7 +160,7 @@ class Selection:
         for entry in differ.entries():
             if entry.action == NO_CHANGE:
                 continue
-            name = _name(entry)
+            name = entry.identity
             approved = self._approved.get(name)
             if approved == entry.digest or (not entry.has_diffs and name not in self._writing):
                 continue
@@ -203,10 +203,10 @@ class Selection:
 
 
 def _drop(agenda: Agenda, model: type[Model], entry: Entry) -> None:
-    """Take the deletion of a row that only REMOTE knows out of the agenda."""
+    """Take the deletion of a row that only REMOTE knows out of the agenda, in all its tables."""
     assert entry.action == DELETE and entry.remote_key is not None
     key = load_object_id(model, entry.remote_key)
-    for one in (model, *parents(model)):
+    for one in family(model):
         agenda.deletions.get(one, {}).pop(key, None)
 
 
@@ -218,10 +218,6 @@ def _labels(plan: Plan) -> set[str]:
         for model in models
         for one in (model, *model._meta.all_parents)
     }
-
-
-def _name(entry: Entry) -> tuple[str, str]:
-    return entry.model, f"there {entry.remote_key}" if entry.key is None else entry.key
 
 
 def watched(model: str | type[Model]) -> type[Model]:

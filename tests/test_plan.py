@@ -37,6 +37,7 @@ from tests.testapp.models import (
     LocalOnly,
     Note,
     Paper,
+    Pizzeria,
     Place,
     Restaurant,
     Seat,
@@ -516,6 +517,17 @@ def test_a_row_that_somebody_on_local_stands_for_by_now_is_not_deleted_by_a_plan
     before = on_remote(Country).get().pk
     synchronize(plan=plan)
     assert on_remote(Country).get().pk == before
+
+
+def test_a_row_in_several_tables_that_is_not_in_the_plan_is_not_deleted():
+    keep = occupy(Pizzeria, name="keep", stars=1, oven="o")
+    occupy(Pizzeria, name="go", stars=1, oven="o")
+    plan = diff(**compare(models=[Place, Restaurant, Pizzeria]))
+    assert [entry.model for entry in plan] == ["testapp.pizzeria"] * 2
+    result = synchronize(plan=plan.filter(lambda entry: entry.remote_key != str(keep.pk)))
+    assert result.held == []
+    for model in (Place, Restaurant, Pizzeria):
+        assert on_remote(model).get().name == "keep"
 
 
 def test_a_full_run_leaves_alone_what_remote_has_made_since():
