@@ -75,7 +75,7 @@ class Command(BaseCommand):
             write("  Nothing is pending.")
         else:
             number = sum(one.objects for one in status.pending)
-            write(f"  Pending: {number} objects")
+            write(f"  Pending: {_objects(number)}")
             width = max(len(one.label) for one in status.pending)
             for one in status.pending:
                 age = in_words(_age(one.oldest))
@@ -94,9 +94,12 @@ class Command(BaseCommand):
             took = "" if run.seconds is None else f", {run.seconds:.1f} s"
             who = f" by {run.user}" if run.user else ""
             why = f": {run.error}" if run.error else ""
-            write(
-                f"  Run {_time(run.started)}{who}: {run.outcome}, {run.objects} objects{took}{why}"
-            )
+            done = f"{run.outcome}, {_objects(run.objects)}"
+            write(f"  Run {_time(run.started)}{who}: {done}{took}{why}")
+
+
+def _objects(number: int) -> str:
+    return "1 object" if number == 1 else f"{number} objects"
 
 
 def _age(date: datetime) -> Any:
