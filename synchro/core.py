@@ -31,6 +31,7 @@ from synchro.results import SyncResult
 from synchro.run import Callback, Limits, Run
 from synchro.selection import Selection, basis_of
 from synchro.suspend import DisableSynchroLog, disable_synchro_log
+from synchro.tracking import Tracker
 from synchro.work import Progress
 
 __all__ = [
@@ -68,6 +69,7 @@ def synchronize(
     callback: Callback | None = None,
     wait: float = 0.0,
     user: str = "",
+    tracker: Tracker | None = None,
 ) -> SyncResult:
     """Replay what changed on LOCAL since the last run to ``remote`` (``SYNCHRO_REMOTE``).
 
@@ -80,6 +82,7 @@ def synchronize(
     pending. ``callback`` is called with the stage (``plan``, ``sync``, ``complete``), the number
     of objects that are done and their total. ``wait`` says for how many seconds to wait for
     another run between the two databases. ``user``: who is named in the history of runs.
+    ``tracker``: writes into the history how far the run is, as the command and the admin do.
 
     A run that fails by an error that passes (a deadlock, a lost connection) is tried again,
     SYNCHRO_RETRIES times. Raises ImproperlyConfigured if a setting is wrong, LockError if another
@@ -95,6 +98,7 @@ def synchronize(
         full=full or (plan is not None and plan.basis.full),
         continue_on_failure=SyncFlags.CONTINUE_ON_FAILURE in flags,
         callback=callback or no_progress,
+        tracker=tracker,
     )
     if dry_run:
         return _preview(alias, limits, started)
@@ -126,6 +130,7 @@ def diff(
     flags: SyncFlags = SyncFlags.NONE,
     full: bool = False,
     callback: Callback | None = None,
+    tracker: Tracker | None = None,
 ) -> Plan:
     """What ``synchronize`` with the same arguments would do now, as data. Writes nothing, on
     either side.
@@ -134,7 +139,13 @@ def diff(
     ``synchronize`` does.
     """
     result = synchronize(
-        remote, dry_run=True, models=models, flags=flags, full=full, callback=callback
+        remote,
+        dry_run=True,
+        models=models,
+        flags=flags,
+        full=full,
+        callback=callback,
+        tracker=tracker,
     )
     assert result.plan is not None
     return result.plan
