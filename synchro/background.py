@@ -11,6 +11,7 @@ from django.db import DatabaseError, connections
 from django.utils import timezone, translation
 
 from synchro import history
+from synchro.conf import conf
 from synchro.exceptions import SynchroError
 from synchro.models import DONE, RUNNING, Job
 from synchro.tracking import Tracker
@@ -47,12 +48,16 @@ def do(job: Job, work: Work) -> None:
     except (SynchroError, ImproperlyConfigured, DatabaseError) as error:
         if job.outcome == RUNNING:
             history.fail(job, error)
+        if conf.debug:
+            raise
     except Exception as error:
         # A mistake of a receiver, of a project's manager or of synchro: nobody waits for it, so it
         # is told in the log, whole, and in the row.
         logger.exception("%s failed", job)
         if job.outcome == RUNNING:
             history.fail(job, error)
+        if conf.debug:
+            raise
     else:
         if job.outcome == RUNNING:
             job.outcome = DONE

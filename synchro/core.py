@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db import DatabaseError, transaction
 from django.db.models import Model
@@ -20,6 +20,7 @@ from synchro.attempts import run_to
 from synchro.conf import conf
 from synchro.exceptions import NodeError
 from synchro.flags import ModelFlags, SyncFlags
+from synchro.held import discard
 from synchro.keys import NaturalKeyModel, NaturalManager
 from synchro.lock import only_run
 from synchro.models import Peer, Reference, checkpoint_value
@@ -46,12 +47,16 @@ __all__ = [
     "adopt_restored",
     "call_synchronize",
     "diff",
+    "discard_held",
     "disable_synchro_log",
     "reset_synchro",
     "synchronize",
 ]
 
 logger = logging.getLogger("synchro")
+
+_MOMENT: Final = 5.0
+"""Seconds to wait for a run that is about to end."""
 
 
 def no_progress(label: str, done: int, total: int) -> None:
@@ -220,6 +225,18 @@ def adopt_restored(
     refuse_open_transactions(here.alias, there.alias)
     with _explained("Adopting"), only_run(here, there):
         return renew(here, there, since=since, progress=progress)
+
+
+def discard_held(remote: str | None = None, *, ids: Iterable[int]) -> int:
+    """Forget held changes, given by the primary keys of ``HeldChange``: no run tries them again,
+    and ``remote`` keeps what it has. A later change of the same object is sent as ever. Returns
+    how many there were. Raises LockError if a run is going on."""
+    here, there = sides(remote_alias(remote))
+    refuse_open_transactions(here.alias, there.alias)
+    with _explained("Discarding"), only_run(here, there, wait=_MOMENT):
+        number = discard(here, there, ids)
+    logger.info("%s -> %s: %d held changes discarded", here.alias, there.alias, number)
+    return number
 
 
 def call_synchronize(**kwargs: Any) -> str:

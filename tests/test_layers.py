@@ -43,9 +43,17 @@ LAYERS = [
     ["history", "pairs"],
     ["attempts"],
     ["core"],
-    ["background"],
+    ["background", "liveness"],
+    ["launch", "inspecting"],
+    ["pages.access", "pages.addresses", "pages.charts", "pages.paging", "pages.trail"],
+    ["pages.visibility"],
+    ["pages.showing"],
+    ["pages.runs"],
+    ["pages.adopting", "pages.held", "pages.overview", "pages.previews", "pages.resetting"],
     [
         "checks",
+        "admin",
+        "templatetags.synchro_pages",
         "views",
         "management.commands.synchro_purge",
         "management.commands.synchro_status",
@@ -63,6 +71,8 @@ FREE = {
     "triggers.__init__",
     "management.__init__",
     "management.commands.__init__",
+    "pages.__init__",
+    "templatetags.__init__",
 }
 
 
