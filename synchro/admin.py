@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.apps import apps
 from django.contrib import admin, messages
-from django.contrib.admin import AdminSite, ModelAdmin, SimpleListFilter
+from django.contrib.admin import AdminSite, ModelAdmin, ShowFacets, SimpleListFilter
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.db.models import Model, Q, QuerySet
@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -44,8 +45,14 @@ class ReadOnlyAdmin(ModelAdmin):
     actions: Sequence[Any] = ()
     sortable_by = ()
     show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    """Facets would count the rows of the whole table."""
     list_display_links = None
     empty_value_display = _EMPTY
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        title = capfirst(str(self.model._meta.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -177,13 +184,12 @@ class SyncRunAdmin(ReadOnlyAdmin):
     permission = access.VIEW_RUNS
     list_display = (
         "run_link",
-        "remote",
-        "user",
         "outcome_now",
-        "objects_written",
-        "held",
+        "objects",
+        "held_changes",
         "seconds",
-        "error_kind",
+        "user",
+        "remote",
     )
     list_filter = ("outcome", "kind", "started", "remote", "user")
     search_fields = ("user",)
@@ -213,10 +219,13 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def seconds(self, run: SyncRun) -> str | None:
         return f"{(run.ended - run.started).total_seconds():.1f}" if run.ended else None
 
-    @admin.display(description=gettext_lazy("error"))
-    def error_kind(self, run: SyncRun) -> str:
-        # The sentence may quote values: it is on the run's own page.
-        return run.error.partition(":")[0]
+    @admin.display(description=gettext_lazy("objects"))
+    def objects(self, run: SyncRun) -> int:
+        return run.objects_written
+
+    @admin.display(description=gettext_lazy("held"))
+    def held_changes(self, run: SyncRun) -> int:
+        return run.held
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

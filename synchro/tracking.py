@@ -10,7 +10,6 @@ from typing import Any, Final, Self
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from synchro.conf import conf
 from synchro.exceptions import CancelledError
 from synchro.models import Job
 
@@ -66,15 +65,15 @@ class Tracker:
             )
 
     def _work(self) -> None:
-        alias = conf.local
         try:
             while not self._over.wait(_SECONDS_BETWEEN_BEATS):
                 if self.job is not None:
-                    self._beat(alias, self.job)
+                    self._beat(self.job)
         finally:
-            connections[alias].close()
+            connections.close_all()  # those of this thread
 
-    def _beat(self, alias: str, job: Job) -> None:
+    def _beat(self, job: Job) -> None:
+        alias = str(job._state.db)
         connection = connections[alias]
         try:
             if connection.connection is None:

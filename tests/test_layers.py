@@ -46,6 +46,7 @@ LAYERS = [
     ["background", "liveness"],
     ["launch", "inspecting"],
     ["pages.access", "pages.addresses", "pages.charts", "pages.paging", "pages.trail"],
+    ["pages.naming"],
     ["pages.visibility"],
     ["pages.showing"],
     ["pages.runs"],

@@ -116,8 +116,9 @@ def _page(request: HttpRequest, showing: Showing, found: Preview) -> dict[str, A
     page = min(max(int(asked) if asked.isdecimal() and len(asked) < 9 else 1, 1), pages)
     shown = []
     last = ""
-    for row in rows[(page - 1) * _PER_PAGE : page * _PER_PAGE]:
-        entry = showing.entry(Entry.from_json(json.loads(row.entry)))
+    part = list(rows[(page - 1) * _PER_PAGE : page * _PER_PAGE])
+    entries = [Entry.from_json(json.loads(row.entry)) for row in part]
+    for row, entry in zip(part, showing.entries(entries, found.remote), strict=True):
         # They are in the order of replay: a heading stands where the model changes.
         heading = model_name(row.label) if row.label != last else ""
         last = row.label
@@ -125,13 +126,14 @@ def _page(request: HttpRequest, showing: Showing, found: Preview) -> dict[str, A
             {"row": row, "entry": entry, "can": row.action in _WRITING, "heading": heading}
         )
     models = _models(showing, found)
+    actions = [
+        action for action in (*_WRITING, SKIP) if any(one["numbers"].get(action) for one in models)
+    ]
+    for one in models:
+        one["cells"] = [one["numbers"].get(action, 0) for action in actions]
     return {
         "models": models,
-        "actions": [
-            (action, action_name(action))
-            for action in (*_WRITING, SKIP)
-            if any(numbers.get(action) for numbers in (one["numbers"] for one in models))
-        ],
+        "actions": [(action, action_name(action)) for action in actions],
         "shown": shown,
         "count": count,
         "page": page,
@@ -178,8 +180,6 @@ def _models(showing: Showing, found: Preview) -> list[dict[str, Any]]:
         if action in _WRITING:
             model["total"] += number
             model["chosen"] += chosen
-    for model in models.values():
-        model["cells"] = [model["numbers"].get(action, 0) for action in (*_WRITING, SKIP)]
     return sorted(models.values(), key=lambda model: (model["app"], model["name"]))
 
 

@@ -19,6 +19,7 @@ from synchro.liveness import going_on, outcome, outcome_in_words
 from synchro.models import ADOPT, CANCELLED, DIED, DONE, HELD, RUNNING, Job, SyncRun
 from synchro.pages import access, trail
 from synchro.pages.addresses import address, change_address, list_address
+from synchro.pages.naming import Names
 from synchro.pages.showing import Showing, model_name
 
 _PER_PAGE: Final = 100
@@ -37,7 +38,10 @@ def launch(
 ) -> HttpResponse:
     """Start a run, and lead to its page; where one is going on already, to that."""
     try:
-        run = start_run(request.user.get_username(), make_plan=make_plan, full=full)
+        # With SYNCHRO_DEBUG the first error is raised, instead of holding what it is about.
+        run = start_run(
+            request.user.get_username(), make_plan=make_plan, full=full, tolerant=not conf.debug
+        )
     except LockError as error:
         messages.warning(request, str(error))
         other = going_on(conf.remote or "")
@@ -68,7 +72,9 @@ def run(request: HttpRequest, *, site: AdminSite, pk: int) -> HttpResponse:
     found = find(pk)
     context = {
         **site.each_context(request),
-        "title": _("Adoption of a copy") if found.kind == ADOPT else _("Synchronization"),
+        "title": _("Adoption of a copy")
+        if found.kind == ADOPT
+        else _("Synchronization no. %d") % found.pk,
         "run": found,
         "run_list": list_address(site.name, "syncrun"),
         "may_cancel": access.may(request, access.SYNCHRONIZE),
@@ -173,7 +179,7 @@ def _result(request: HttpRequest, site: AdminSite, found: SyncRun) -> dict[str, 
         "rest": rest,
         "seconds": (found.ended - found.started).total_seconds() if found.ended else None,
         "error": error_in_words(showing, found),
-        **_objects(request, showing, written),
+        **_objects(request, showing, found.remote, written),
     }
 
 
@@ -212,7 +218,10 @@ def action_done(action: str) -> str:
 
 
 def _objects(
-    request: HttpRequest, showing: Showing, written: list[tuple[str, str, list[list[str | None]]]]
+    request: HttpRequest,
+    showing: Showing,
+    remote: str,
+    written: list[tuple[str, str, list[list[str | None]]]],
 ) -> dict[str, Any]:
     """The objects of one model and action, a page of them, as the address asks."""
     label, action = request.GET.get("model", ""), request.GET.get("action", "")
@@ -223,9 +232,12 @@ def _objects(
     pages = max(-(-len(keys) // _PER_PAGE), 1)
     page = min(max(int(number) if number.isdecimal() and len(number) < 9 else 1, 1), pages)
     shown = keys[(page - 1) * _PER_PAGE : page * _PER_PAGE]
+    names = Names(remote)
+    names.load(label, (here for here, _there in shown))
     return {
         "objects": [
             (
+                names.get(label, here),
                 here if here is not None else _("%s on the other side") % there,
                 change_address(showing.site, label, here) if action != "delete" else None,
             )
