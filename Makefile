@@ -10,7 +10,7 @@ ARGS ?=
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-faults demo serve lint types docs bench clean venv-bench venv-test venv-demo venv-dev venv-docs
+.PHONY: help test test-faults demo serve lint types docs bench clean venv-bench venv-test venv-demo venv-dev venv-docs axe
 
 help:
 	@echo 'make demo    load real data, synchronize two SQLite databases, compare them'
@@ -40,8 +40,12 @@ venv-docs:
 venv-bench:
 	@scripts/venv.sh "$(PYTHON)" "$(VENV)/bench" bench $(if $(DJANGO),'$(DJANGO)')
 
-test: venv-test
-	@"$(TEST_VENV)/bin/python" -m tests.matrix $(ARGS)
+axe:
+	@scripts/axe.sh "$(VENV)/axe"
+
+test: venv-test axe
+	@SYNCHRO_AXE="$${SYNCHRO_AXE:-$(VENV)/axe/node_modules/axe-core/axe.min.js}" \
+		"$(TEST_VENV)/bin/python" -m tests.matrix $(ARGS)
 
 test-faults: venv-test
 	@SYNCHRO_KILL_STEP=1 SYNCHRO_WRITERS=8 SYNCHRO_WRITER_TRANSACTIONS=40 SYNCHRO_STORIES=300 \

@@ -45,6 +45,8 @@ USE_TZ = True
 STATIC_URL = "static/"
 
 MIDDLEWARE = [
+    # Not needed by synchro: it shows that its pages work under a strict Content-Security-Policy.
+    "config.csp.StrictPolicy",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
