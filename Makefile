@@ -14,7 +14,7 @@ PORT ?= 8000
 
 help:
 	@echo 'make demo    load real data, synchronize two SQLite databases, compare them'
-	@echo 'make serve   browse the two databases of the demo in the admin, on PORT=8000'
+	@echo 'make serve   the demo in a browser, with changes to synchronize; PORT=8000'
 	@echo 'make test    run the test suite on every database that answers; ARGS="-k natural" goes to pytest'
 	@echo 'make test-faults  disturb runs at every statement; more writers, longer stories'
 	@echo 'make bench   measure speed and memory on every database that answers; BENCH_QUICK=1 for two minutes'
