@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -20,15 +19,14 @@ from pytest_django.live_server_helper import LiveServer
 
 from synchro import DisableSynchroLog
 from tests.browser import chromium as finding
+from tests.browser import looks
 from tests.browser.axe import Axe
-from tests.browser.looks import DESKTOP, SCHEMES
 from tests.browser.watch import Requests, Watch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 T = TypeVar("T")
-SCREENSHOTS = finding.ROOT / "docs" / "_static" / "screenshots"
 
 
 def needed(find: Callable[[], T]) -> T:
@@ -114,7 +112,7 @@ def open_page(
             base_url=live_server.url,
             color_scheme=scheme,
             java_script_enabled=javascript,
-            **{"locale": "en-US", "timezone_id": settings.TIME_ZONE, **DESKTOP, **options},
+            **{"locale": "en-US", "timezone_id": settings.TIME_ZONE, **looks.DESKTOP, **options},
         )
         contexts.append(context)
         watch.follow(context)
@@ -155,11 +153,12 @@ def screenshot() -> Callable[[Page, str], None]:
     def write(page: Page, name: str) -> None:
         if not os.environ.get("SYNCHRO_SCREENSHOTS"):
             return
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        for scheme in SCHEMES:
+        looks.SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        before = looks.scheme_of(page)
+        for scheme in looks.SCHEMES:
             page.emulate_media(color_scheme=scheme)
-            file: Path = SCREENSHOTS / f"{name}-{scheme}.png"
+            file = looks.SCREENSHOTS / f"{name}-{scheme}.png"
             page.screenshot(path=file, full_page=True, animations="disabled")
-        page.emulate_media(color_scheme=None)
+        page.emulate_media(color_scheme=before)
 
     return write

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -15,18 +16,33 @@ PHONE: Final[dict[str, Any]] = {
     "has_touch": True,
 }
 SIZES: Final = {"desktop": DESKTOP, "phone": PHONE}
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "docs" / "_static" / "screenshots"
+"""Where the fixture ``screenshot`` writes."""
 
-# Elements that stick out to the right, unless something around them scrolls or cuts them off.
+# The innermost elements that stick out to the right, or whose text does, unless something around
+# them scrolls or cuts them off.
 _STICKING_OUT: Final = """
-width => [...document.body.querySelectorAll("*")].filter(element => {
-    if (element.getBoundingClientRect().right <= width + 0.5) return false;
-    for (let up = element.parentElement; up; up = up.parentElement) {
-        if (up === document.body || up === document.documentElement) break;
-        if (getComputedStyle(up).overflowX !== "visible") return false;
-    }
-    return true;
-}).map(element => element.cloneNode(false).outerHTML)
+width => {
+    const visible = element => getComputedStyle(element).overflowX === "visible";
+    const wide = [...document.body.querySelectorAll("*")].filter(element => {
+        const box = element.getBoundingClientRect();
+        const inside = visible(element) ? element.scrollWidth : 0;
+        if (box.left + Math.max(box.width, inside) <= width + 0.5) return false;
+        for (let up = element.parentElement; up !== document.body; up = up.parentElement) {
+            if (!visible(up)) return false;
+        }
+        return true;
+    });
+    const innermost = element => !wide.some(one => one !== element && element.contains(one));
+    return wide.filter(innermost).map(element => element.cloneNode(false).outerHTML);
+}
 """
+
+
+def scheme_of(page: Page) -> str:
+    """Whether the page is shown light or dark."""
+    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    return "dark" if dark else "light"
 
 
 def assert_fits(page: Page) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 
 from testproject.config.csp import POLICY
+from tests.browser import looks
 from tests.browser.axe import assert_nothing_serious
 from tests.browser.looks import PHONE, assert_fits
 from tests.browser.watch import Watch
 
 pytestmark = pytest.mark.once
 
-GOOD = '<!doctype html><html lang="en"><title>A</title><main><h1>A</h1></main>'
+GOOD = (
+    '<!doctype html><html lang="en"><title>A</title>'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    "<main><h1>A</h1></main>"
+)
 
 
 @pytest.fixture
@@ -111,6 +116,42 @@ def test_a_page_that_is_too_wide_is_found(show):
     page, _ = show(GOOD + wide, **PHONE)
     with pytest.raises(AssertionError, match="<pre>"):
         assert_fits(page)
+
+
+def test_a_page_is_measured_without_javascript_too(show):
+    page, _ = show(GOOD + "<pre>" + "wide " * 100 + "</pre>", **PHONE, javascript=False)
+    with pytest.raises(AssertionError, match="<pre>"):
+        assert_fits(page)
+
+
+def test_what_scrolls_by_itself_is_not_too_wide(show):
+    page, _ = show(GOOD + f"<textarea rows=2 cols=10 wrap=off>{'wide ' * 100}</textarea>", **PHONE)
+    assert_fits(page)
+
+
+def test_pictures_are_made_light_and_dark_where_asked_for(page, screenshot, monkeypatch, tmp_path):
+    monkeypatch.setattr(looks, "SCREENSHOTS", tmp_path / "pictures")
+    page.goto("/admin/")
+    monkeypatch.delenv("SYNCHRO_SCREENSHOTS", raising=False)
+    screenshot(page, "index")
+    assert not looks.SCREENSHOTS.exists()
+    monkeypatch.setenv("SYNCHRO_SCREENSHOTS", "1")
+    screenshot(page, "index")
+    files = sorted(looks.SCREENSHOTS.iterdir())
+    assert [file.name for file in files] == ["index-dark.png", "index-light.png"]
+    assert files[0].read_bytes() != files[1].read_bytes()
+    assert looks.scheme_of(page) == "light"
+
+
+def test_an_error_of_the_server_is_told(page, watch, requests, monkeypatch):
+    def fail():
+        raise ValueError("the view is broken")
+
+    monkeypatch.setattr("synchro.views._held", fail)
+    page.goto("/synchro/")
+    assert "ValueError: the view is broken" in requests.errors.pop()
+    watch.expect("status 500")
+    watch.expect("status of 500")
 
 
 def test_the_server_sends_the_policy_and_its_style_sheets(page):

@@ -50,7 +50,7 @@ def test_a_stranger_is_asked_to_log_in(open_page):
     assert page.get_by_label("Password").is_visible()
 
 
-def test_it_is_accessible_and_fits(open_page, staff, axe, size, scheme, screenshot):
+def test_it_is_accessible_and_fits(open_page, staff, axe, size, scheme):
     occupy(Seat, name="theirs", position=1)
     Seat.objects.create(name="ours", position=1)
     page = open_page(staff, **size, scheme=scheme)
