@@ -67,6 +67,15 @@ def is_copy(local: Side, remote: Side) -> bool:
     return local.has_tables and remote.has_tables and local.uid == remote.uid
 
 
+def countable(local: Side) -> list[tuple[str, int]]:
+    """The models whose rows adopting matches, by label, with how many LOCAL has."""
+    numbers = (
+        (model._meta.label_lower, model._base_manager.using(local.alias).count())
+        for model in _models()
+    )
+    return [(label, number) for label, number in numbers if number]
+
+
 def adopt(local: Side, remote: Side, *, since: datetime | None, progress: Progress) -> Adoption:
     """Give LOCAL, a copy of REMOTE, an identity of its own, and match the rows of both.
 

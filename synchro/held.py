@@ -20,7 +20,15 @@ from synchro.exceptions import NaturalKeyError, SynchroError
 from synchro.graph import automatic_links, identity
 from synchro.holds import ON_PURPOSE, Cause, Holds, Part
 from synchro.keys import load_object_id, object_id
-from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, UNREADABLE, HeldChange
+from synchro.models import (
+    ADDITION,
+    CHANGE,
+    DELETION,
+    EXCLUDED,
+    M2M_CHANGE,
+    UNREADABLE,
+    HeldChange,
+)
 from synchro.names import model_named
 from synchro.nodes import Side
 from synchro.plan import Collapse, Collapsed, LogRow, Skipped
@@ -87,6 +95,13 @@ def changes_held(local: Side, remote: Side) -> QuerySet[HeldChange]:
     """The changes of LOCAL that are held and not applied on REMOTE, the oldest first."""
     alias, node = place(local, remote)
     return HeldChange.objects.using(alias).filter(node=node).order_by("id")
+
+
+def discard(local: Side, remote: Side, ids: Iterable[int]) -> int:
+    """Forget held changes, by the keys of their rows: they will not be tried again. The caller
+    holds the lock of the pair. Returns how many there were."""
+    held = changes_held(local, remote)
+    return sum(held.filter(pk__in=chunk).delete()[0] for chunk in batched(ids, _IDS_PER_STATEMENT))
 
 
 def move_held(node: str, local: Side, remote: Side) -> None:
@@ -202,6 +217,7 @@ class HeldChanges:
         unchanged = set(self._unchanged())
         rows: dict[Name, tuple[Any, ...]] = {}
         found: list[Held] = []
+        kept: set[Name] = set()
         for name, collapsed, reason, error in _causes(holds, changes):
             if name not in unchanged and reason not in accept:
                 raise error
@@ -216,6 +232,10 @@ class HeldChanges:
                 attempts=known.attempts + 1 if known else 1,
             )
             found.append(held)
+            if reason == EXCLUDED and name in unchanged:
+                # Nobody has tried it: what is known of it stays.
+                kept.add(name)
+                continue
             rows[name] = self._row(held, collapsed, known, batch=batch, now=now)
         for one in skipped:
             if one.pk is None:
@@ -226,7 +246,7 @@ class HeldChanges:
         self._obsolete = self._forgotten + [
             known.id
             for name, known in self._known.items()
-            if known.waiting or name in self._changed or name in rows
+            if (known.waiting and name not in kept) or name in self._changed or name in rows
         ]
         with transaction.atomic(using=self.alias):
             if self.remote.has_tables:

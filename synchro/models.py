@@ -25,7 +25,10 @@ __all__ = [
     "ChangeLog",
     "HeldChange",
     "Node",
+    "Overview",
     "Peer",
+    "Preview",
+    "PreviewEntry",
     "Reference",
     "SyncRun",
     "options",
@@ -55,6 +58,7 @@ RUNNING: Final = "running"
 DONE: Final = "done"
 HELD: Final = "held"
 FAILED: Final = "failed"
+CANCELLED: Final = "cancelled"
 DIED: Final = "died"
 
 OUTCOMES: Final = (
@@ -62,7 +66,16 @@ OUTCOMES: Final = (
     (DONE, _("done")),
     (HELD, _("done, but changes are held")),
     (FAILED, _("failed")),
+    (CANCELLED, _("cancelled")),
     (DIED, _("died")),
+)
+
+SYNCHRONIZE: Final = "synchronize"
+ADOPT: Final = "adopt"
+
+KINDS: Final = (
+    (SYNCHRONIZE, _("synchronization")),
+    (ADOPT, _("adoption of a copy")),
 )
 
 ACTIONS: Final = (
@@ -293,36 +306,121 @@ class HeldChange(models.Model):
         verbose_name = _("held change")
         verbose_name_plural = _("held changes")
         indexes = [models.Index(fields=["node", "label"], name="synchro_held_node")]
+        permissions = [("resolve", "Can retry or discard held changes")]
 
     def __str__(self) -> str:
         return f"{self.get_action_display()}: {self.label} {self.object_id}"
 
 
-class SyncRun(models.Model):
-    """A run from this database that had something to do."""
+class Job(models.Model):
+    """Work that goes on for a while, how far it is, and what came of it."""
 
-    id = models.BigAutoField(primary_key=True)
-    node = models.CharField(max_length=64)
-    """REMOTE's uid, or ``alias:NAME``."""
     remote = models.CharField(max_length=100)
     """REMOTE's alias."""
     user = models.CharField(max_length=150, blank=True, default="")
     """Who started it."""
-    batch = models.BigIntegerField(default=0)
     started = models.DateTimeField(default=timezone.now)
     ended = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=10, choices=OUTCOMES, default=RUNNING)
+    error = models.TextField(blank=True, default="")
+    stage = models.CharField(max_length=20, blank=True, default="")
+    """What is being done: ``plan``, ``sync``, ``complete``."""
+    model = models.CharField(max_length=200, blank=True, default="")
+    """The label of the model that is being worked on."""
+    done = models.PositiveBigIntegerField(default=0)
+    """How many objects are done."""
+    total = models.PositiveBigIntegerField(default=0)
+    """How many there are; 0 if that is not known."""
+    beat = models.DateTimeField(null=True, blank=True)
+    """When the process that does it last said that it is alive."""
+    cancelled_by = models.CharField(max_length=150, blank=True, default="")
+    """Who asked for it to be given up."""
+
+    class Meta:
+        abstract = True
+
+
+class SyncRun(Job):
+    """A run from this database that had something to do."""
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=12, choices=KINDS, default=SYNCHRONIZE)
+    node = models.CharField(max_length=64)
+    """REMOTE's uid, or ``alias:NAME``."""
+    batch = models.BigIntegerField(default=0)
     objects_written = models.PositiveIntegerField(default=0)
     counts = models.JSONField(default=dict, blank=True)
     """Model label -> action -> objects."""
     held = models.PositiveIntegerField(default=0)
     skipped = models.PositiveIntegerField(default=0)
-    error = models.TextField(blank=True, default="")
+    report = models.JSONField(default=dict, blank=True)
+    """What a person should know: see ``synchro.history``."""
+    written = models.BinaryField(default=bytes, blank=True)
+    """The keys of the objects that were written: see ``synchro.history``."""
 
     class Meta:
         verbose_name = _("synchronization")
         verbose_name_plural = _("synchronizations")
         ordering = ["-id"]
+        permissions = [
+            ("synchronize", "Can synchronize, and cancel a synchronization"),
+            ("reset", "Can reset synchronization"),
+            ("adopt", "Can adopt a copy of a database"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.remote}: {self.get_outcome_display()}"
+
+
+class Overview(SyncRun):
+    """Only an entry of the admin's index, which leads to the overview."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("overview")
+        verbose_name_plural = _("overview")
+
+
+class Preview(Job):
+    """A plan that somebody looks at in the admin."""
+
+    id = models.BigAutoField(primary_key=True)
+    basis = models.JSONField(default=dict)
+    """What the plan was made from, as ``synchro.preview.Basis`` has it."""
+    full = models.BooleanField(default=False)
+    """Whether the databases were compared, instead of reading the log."""
+
+    class Meta:
+        verbose_name = _("preview")
+        verbose_name_plural = _("previews")
+        ordering = ["-id"]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.remote}: {self.get_outcome_display()}"
+
+
+class PreviewEntry(models.Model):
+    """One object of a preview, in the order of replay."""
+
+    id = models.BigAutoField(primary_key=True)
+    preview = models.ForeignKey(Preview, on_delete=models.CASCADE, related_name="entries")
+    label = models.CharField(max_length=200)
+    action = models.CharField(max_length=10)
+    name = models.TextField()
+    """The key and the natural key, to be searched."""
+    entry = models.TextField()
+    """The object as JSON, as ``synchro.entries.Entry`` writes it."""
+    chosen = models.BooleanField(default=False)
+
+    class Meta:
+        verbose_name = _("entry of a preview")
+        verbose_name_plural = _("entries of previews")
+        default_permissions = ()
+        indexes = [
+            models.Index(fields=["preview", "label", "action"], name="synchro_preview_model")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.label} {self.name}"

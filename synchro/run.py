@@ -44,6 +44,7 @@ from synchro.retries import persist
 from synchro.rivals import Rivals
 from synchro.selection import Selection
 from synchro.suspend import DisableSynchroLog
+from synchro.tracking import Tracker
 from synchro.transient import is_transient
 from synchro.work import Progress
 
@@ -79,6 +80,14 @@ class Limits:
     """Whether to compare the databases row by row, besides reading the log."""
     continue_on_failure: bool = False
     callback: Callback = lambda stage, current, total: None
+    tracker: Tracker | None = None
+    """Who writes down how far the run is."""
+
+    def tell(self, stage: str, model: str, done: int, total: int) -> None:
+        """The run is that far. Raises CancelledError if it is to be given up."""
+        self.callback(stage, done, total)
+        if self.tracker is not None:
+            self.tracker.tell(stage, model, done, total)
 
 
 class _Parts(NamedTuple):
@@ -167,7 +176,7 @@ class Run:
         if not self.has_work():
             self._catch_up()
             return SyncResult(changed=False, warnings=self._warnings())
-        self.limits.callback("plan", 0, 0)
+        self.limits.tell("plan", "", 0, 0)
         changes = self._changes(since)
         # Before REMOTE's newest rows are those that this run writes.
         wrong_clocks = clocks.warnings(self.local, self.remote, self.now)
@@ -177,7 +186,7 @@ class Run:
         else:
             # REMOTE keeps no proof: what this process knows must be written down.
             persist(self._move_checkpoint, f"Noting on {self.local.alias!r} what was sent")
-        self.limits.callback("complete", self._current, self._current)
+        self.limits.tell("complete", "", self._current, self._current)
         return SyncResult(
             changed=bool(changes or self.limits.full) and not outcome.is_empty,
             counts={name: len(done.pks) for name, done in outcome.record.items() if done.pks},
@@ -210,7 +219,7 @@ class Run:
                 unnumbered=unsealed,
             )
         )
-        self.limits.callback("plan", 0, 0)
+        self.limits.tell("plan", "", 0, 0)
         changes = self._changes(self._since(), unsealed)
         holds = Holds(tolerant=True, before=self.held.before())
         for _pass in range(_PASSES):
@@ -224,14 +233,14 @@ class Run:
                     ):
                         plan.add(entry)
                         if done % conf.batch_size == 0:
-                            self.limits.callback("plan", done, total)
+                            self.limits.tell("plan", entry.model, done, total)
             except Spoiled:
                 continue
             except DatabaseError as error:
                 self._explain_missing_tables(self._labels(changes), error)
                 raise
             break
-        self.limits.callback("complete", len(plan), len(plan))
+        self.limits.tell("complete", "", len(plan), len(plan))
         return plan
 
     def _changes(self, since: datetime | None, unsealed: log.IdRanges = ()) -> Collapse:
@@ -401,7 +410,7 @@ class Run:
             if label != last[0]:
                 before[0], last[0] = self._current, label
             self._current = min(before[0] + done, total)
-            self.limits.callback("sync", self._current, total)
+            self.limits.tell("sync", label, self._current, total)
 
         return progress
 

@@ -1,0 +1,346 @@
+"""synchro's tables in Django's admin: to be read and searched, not to be edited.
+
+``register(site)`` does the same for an admin site of the project's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.apps import apps
+from django.contrib import admin, messages
+from django.contrib.admin import AdminSite, ModelAdmin, ShowFacets, SimpleListFilter
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import NoReverseMatch, reverse
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.text import capfirst
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from synchro import log
+from synchro.conf import conf
+from synchro.exceptions import SynchroError
+from synchro.liveness import outcome_in_words
+from synchro.models import ChangeLog, HeldChange, Overview, Reference, SyncRun
+from synchro.pages import access, held
+from synchro.pages.addresses import address, change_address
+from synchro.pages.paging import LongPaginator
+from synchro.pages.showing import model_name
+from synchro.pages.visibility import Visibility
+
+_EMPTY: Final = "–"
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Lists rows of LOCAL to those who may view them; changes nothing."""
+
+    permission = ""
+    """What a user needs, by SYNCHRO_REQUIRE_PERMISSIONS."""
+    actions: Sequence[Any] = ()
+    sortable_by = ()
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    """Facets would count the rows of the whole table."""
+    list_display_links = None
+    empty_value_display = _EMPTY
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        title = capfirst(str(self.model._meta.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access.may(request, self.permission)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request).using(conf.local)
+        return self.only_visible(request, rows)
+
+    def only_visible(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Without rows about objects of models that the user may not view."""
+        seen = Visibility(request, self.admin_site)
+        hidden = [
+            model._meta.label_lower
+            for model in apps.get_models()
+            if not seen.model(model._meta.label_lower)
+        ]
+        return rows.exclude(label__in=hidden) if hidden else rows
+
+    def object_link(self, label: str, key: str) -> str:
+        """The key of an object, as a link to its page if there is one."""
+        found = change_address(self.admin_site, label, key)
+        return format_html('<a href="{}">{}</a>', found, key) if found else key
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By whole keys, which the indexes find among millions of rows."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        labels = [model._meta.label_lower for model in apps.get_models()]
+        return queryset.filter(self.key_is(term), label__in=labels), False
+
+    def key_is(self, key: str) -> Q:
+        """The rows of objects with this key."""
+        return Q(object_id=key)
+
+    @admin.display(description=gettext_lazy("model"))
+    def model_name(self, row: Any) -> str:
+        return model_name(row.label)
+
+
+class ModelFilter(SimpleListFilter):
+    """By model, of those that are watched."""
+
+    title = gettext_lazy("model")
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        labels = sorted(model._meta.label_lower for model in conf.valid_models)
+        return [(label, model_name(label)) for label in labels]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(label=self.value()) if self.value() else queryset
+
+
+class BatchFilter(SimpleListFilter):
+    """By batch: what no run has seen yet, or what one run has sent (from a link)."""
+
+    title = gettext_lazy("batch")
+    parameter_name = "batch"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        found = [("none", _("seen by no run yet")), ("some", _("seen by a run"))]
+        value = self.value()
+        if value and value.isdecimal():
+            found.append((value, value))
+        return found
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value() or ""
+        if value == "none":
+            return queryset.filter(batch__isnull=True)
+        if value == "some":
+            return queryset.filter(batch__isnull=False)
+        if value.isdecimal() and len(value) < 19:
+            return queryset.filter(batch=int(value))
+        return queryset
+
+
+class ChangeLogAdmin(ReadOnlyAdmin):
+    permission = access.VIEW_LOG
+    list_display = ("made_at", "action", "model_name", "object_key", "field", "batch", "origin")
+    list_filter = (ModelFilter, "action", BatchFilter, "date")
+    search_fields = ("object_id",)
+    search_help_text = gettext_lazy("Finds the whole key of an object.")
+    ordering = ("-id",)
+    paginator = LongPaginator
+
+    @admin.display(description=gettext_lazy("made"))
+    def made_at(self, row: ChangeLog) -> Any:
+        return row.made
+
+    @admin.display(description=gettext_lazy("object"))
+    def object_key(self, row: ChangeLog) -> str:
+        return self.object_link(row.label, row.object_id)
+
+
+class ReferenceAdmin(ReadOnlyAdmin):
+    permission = access.VIEW_REFERENCES
+    list_display = ("model_name", "object_key", "remote_object_id", "node")
+    list_filter = (ModelFilter,)
+    search_fields = ("local_object_id",)
+    search_help_text = gettext_lazy("Finds the whole key of an object, on either side.")
+    ordering = ("-id",)
+    paginator = LongPaginator
+
+    @admin.display(description=gettext_lazy("object"))
+    def object_key(self, row: Reference) -> str:
+        return self.object_link(row.label, row.local_object_id)
+
+    def key_is(self, key: str) -> Q:
+        return Q(local_object_id=key) | Q(remote_object_id=key)
+
+
+class SyncRunAdmin(ReadOnlyAdmin):
+    permission = access.VIEW_RUNS
+    list_display = (
+        "run_link",
+        "outcome_now",
+        "objects",
+        "held_changes",
+        "seconds",
+        "user",
+        "remote",
+    )
+    list_filter = ("outcome", "kind", "started", "remote", "user")
+    search_fields = ("user",)
+    ordering = ("-id",)
+    paginator = LongPaginator
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("written", "report", "counts")
+
+    def only_visible(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return ModelAdmin.get_search_results(self, request, queryset, search_term)
+
+    @admin.display(description=gettext_lazy("started"))
+    def run_link(self, run: SyncRun) -> Any:
+        return _linked_run(run)
+
+    @admin.display(description=gettext_lazy("outcome"))
+    def outcome_now(self, run: SyncRun) -> str:
+        return outcome_in_words(run)
+
+    @admin.display(description=gettext_lazy("seconds"))
+    def seconds(self, run: SyncRun) -> str | None:
+        return f"{(run.ended - run.started).total_seconds():.1f}" if run.ended else None
+
+    @admin.display(description=gettext_lazy("objects"))
+    def objects(self, run: SyncRun) -> int:
+        return run.objects_written
+
+    @admin.display(description=gettext_lazy("held"))
+    def held_changes(self, run: SyncRun) -> int:
+        return run.held
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        return _redirect(request, "run", object_id)
+
+
+class HeldChangeAdmin(ReadOnlyAdmin):
+    """Held changes are on REMOTE, or on LOCAL where REMOTE has no tables of synchro."""
+
+    permission = access.VIEW_HELD
+    list_display = (
+        "held_link",
+        "model_name",
+        "action",
+        "field",
+        "reason",
+        "attempts",
+        "since",
+        "tried",
+    )
+    list_filter = (ModelFilter, "reason", "waiting", "since")
+    search_fields = ("object_id",)
+    search_help_text = gettext_lazy("Finds the whole key of an object.")
+    ordering = ("-id",)
+    actions = ("retry", "discard")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        try:
+            rows = held.held_changes().order_by("-id")
+        except (SynchroError, ImproperlyConfigured, DatabaseError) as error:
+            messages.error(request, str(error))
+            return HeldChange.objects.using(conf.local).none()
+        return self.only_visible(request, rows)
+
+    @admin.display(description=gettext_lazy("object"))
+    def held_link(self, row: HeldChange) -> Any:
+        try:
+            found = address(None, "held", row.pk)
+        except NoReverseMatch:
+            return row.object_id
+        return format_html('<a href="{}">{}</a>', found, row.object_id)
+
+    @admin.action(
+        description=gettext_lazy("Try the selected changes again"), permissions=["resolve"]
+    )
+    def retry(self, request: HttpRequest, rows: QuerySet[HeldChange]) -> HttpResponse:
+        return held.retry(request, list(rows))
+
+    @admin.action(
+        description=gettext_lazy("Discard the selected changes"), permissions=["resolve"]
+    )
+    def discard(self, request: HttpRequest, rows: QuerySet[HeldChange]) -> HttpResponse:
+        return held.resolve(request, self.admin_site, list(rows))
+
+    def has_resolve_permission(self, request: HttpRequest) -> bool:
+        return access.may(request, access.RESOLVE)
+
+    @access.outside_transactions
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Outside of transactions, since its actions start runs."""
+        return super().changelist_view(request, extra_context)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        return _redirect(request, "held", object_id)
+
+
+class OverviewAdmin(ReadOnlyAdmin):
+    """Only there for its entry in the index of the admin."""
+
+    permission = access.VIEW_RUNS
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        access.require(request, self.permission)
+        return _redirect(request, "synchro")
+
+
+def _linked_run(run: SyncRun) -> Any:
+    started = date_format(localtime(log.aware(run.started)), "DATETIME_FORMAT")
+    try:
+        found = address(None, "run", run.pk)
+    except NoReverseMatch:
+        return started
+    return format_html('<a href="{}">{}</a>', found, started)
+
+
+def _redirect(request: HttpRequest, name: str, *keys: str) -> HttpResponse:
+    """To a page of synchro, if the project has put them into its ``urlpatterns``."""
+    try:
+        return HttpResponseRedirect(address(request, name, *keys))
+    except NoReverseMatch:
+        messages.warning(
+            request,
+            _(
+                "The pages of synchro have no address: add path('synchro/', "
+                "include(('synchro.urls', 'synchro'), namespace='synchro')) to urlpatterns."
+            ),
+        )
+        return HttpResponseRedirect(reverse("admin:index", current_app=request.current_app))
+
+
+def register(site: AdminSite) -> None:
+    """Put synchro's lists into an admin site."""
+    for model, options in _ADMINS.items():
+        site.register(model, options)
+
+
+_ADMINS: Final[dict[type[Model], type[ModelAdmin]]] = {
+    ChangeLog: ChangeLogAdmin,
+    HeldChange: HeldChangeAdmin,
+    Overview: OverviewAdmin,
+    Reference: ReferenceAdmin,
+    SyncRun: SyncRunAdmin,
+}
+
+register(admin.site)
