@@ -144,10 +144,10 @@ def test_pictures_are_made_light_and_dark_where_asked_for(page, screenshot, monk
 
 
 def test_an_error_of_the_server_is_told(page, watch, requests, monkeypatch):
-    def fail():
+    def fail(*args):
         raise ValueError("the view is broken")
 
-    monkeypatch.setattr("synchro.views._held", fail)
+    monkeypatch.setattr("synchro.pages.overview.read_status", fail)
     page.goto("/synchro/")
     assert "ValueError: the view is broken" in requests.errors.pop()
     watch.expect("status 500")

@@ -16,6 +16,9 @@ _ABORTED = "net::ERR_ABORTED"
 """The page went elsewhere before the answer came: nobody misses it."""
 _ICON = "/favicon.ico"
 """Browsers ask for it of their own accord."""
+_PATIENCE = 60
+_JOB = "synchro "
+"""How the names of the threads of synchro.background begin."""
 
 
 class Watch:
@@ -87,10 +90,15 @@ class Requests:
         got_request_exception.disconnect(self._failed)
 
     def wait(self) -> None:
-        """Until none is going on: what it writes later would be found by the next test."""
+        """Until none is going on, nor a job that one has started: what they write later would be
+        found by the next test."""
         with self._changed:
-            idle = self._changed.wait_for(lambda: self._going_on <= 0, timeout=60)
-        assert idle, "A request was still going on a minute after the test"
+            idle = self._changed.wait_for(lambda: self._going_on <= 0, timeout=_PATIENCE)
+        assert idle, f"A request was still going on {_PATIENCE} seconds after the test"
+        for thread in threading.enumerate():
+            if thread.name.startswith(_JOB):
+                thread.join(_PATIENCE)
+                assert not thread.is_alive(), f"{thread.name} still went on after the test"
 
     def _started(self, **kwargs: Any) -> None:
         with self._changed:
