@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import django.test
 import hypothesis
@@ -14,6 +15,11 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
 
 ALIASES = ["default", "remote"]
+PAIR = (settings.LOCAL_VENDOR, settings.REMOTE_VENDOR)
+ONCE_PAIRS = {("sqlite", "sqlite")}
+BROWSER_PAIRS = {("sqlite", "sqlite"), ("postgresql", "mariadb")}
+"""Where the tests in tests/browser run: all other tests show that databases are alike."""
+BROWSER = Path(__file__).parent / "browser"
 
 _NOT_OUR_CHECK = [
     # Fixtures of this suite hold nothing that one example could spoil for the next.
@@ -45,11 +51,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give every test both databases, and run the tests marked ``once`` in one pair only."""
-    first_pair = (settings.LOCAL_VENDOR, settings.REMOTE_VENDOR) == ("sqlite", "sqlite")
+    """Give every test both databases, and run ``once`` and ``browser`` in few pairs."""
     kept, dropped = [], []
     for item in items:
-        if item.get_closest_marker("once") and not first_pair:
+        if BROWSER in item.path.parents:
+            item.add_marker("browser")
+        if (item.get_closest_marker("once") and PAIR not in ONCE_PAIRS) or (
+            item.get_closest_marker("browser") and PAIR not in BROWSER_PAIRS
+        ):
             dropped.append(item)
             continue
         kept.append(item)
