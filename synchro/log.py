@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 from typing import Any, Final, cast
 
 from django.conf import settings
@@ -155,13 +156,18 @@ def _read(rows: QuerySet[ChangeLog]) -> Iterator[LogRow]:
     # transaction of somebody else's.
     with closing(cast("Generator[Any]", found)):
         zones = _uses_time_zones()
+        # What many rows have in common is kept in memory once.
+        made: datetime | None = None
         for label, object_id, action, date, origin_date, field, key, origin in found:
             if action not in _ACTIONS:
                 raise _unknown_action(label, object_id, action)
             if not zones:
                 date, origin_date = aware(date), origin_date and aware(origin_date)
-            made = origin_date or date
-            yield LogRow(label, object_id, action, date, made, field, key, origin)
+            if (origin_date or date) != made:
+                made = origin_date or date
+            yield LogRow(
+                intern(label), object_id, action, date, made, intern(field), key, intern(origin)
+            )
 
 
 def _unknown_action(label: str, object_id: str, action: int) -> PlanError:

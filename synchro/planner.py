@@ -84,8 +84,8 @@ class Planner:
         self._waiting: list[tuple[type[Model], list[Change]]] = []
 
     def make(self, collapsed: Collapse, surplus: Callable[[], Deletions] | None = None) -> Agenda:
-        """The plan for the collapsed log, and for the deletions of rows that only REMOTE has
-        (``surplus``). What cannot be planned is held, or raises PlanError
+        """The plan for the collapsed log, which is used up, and for the deletions of rows that
+        only REMOTE has (``surplus``). What cannot be planned is held, or raises PlanError
         or NaturalKeyError where that was not asked for."""
         by_model = self._read(collapsed)
         # Children in other tables first: their natural key may tell the counterpart of the root.
@@ -97,7 +97,7 @@ class Planner:
         for model in models:
             self._plan_writes(model, by_model[model])
         for model in models:
-            self._plan_links(model, by_model[model])
+            self._plan_links(model, by_model.pop(model))
         for model, deletions in surplus().items() if surplus else ():
             self._plan_surplus(model, deletions)
         self._add_parents_in_other_tables_of_deletions()
@@ -108,7 +108,9 @@ class Planner:
     def _read(self, collapsed: Collapse) -> dict[type[Model], dict[Any, Collapsed]]:
         """The log by models and primary keys instead of labels and texts."""
         by_model: dict[type[Model], dict[Any, Collapsed]] = {}
-        for label, objects in collapsed.items():
+        while collapsed:
+            label = next(iter(collapsed))
+            objects = collapsed.pop(label)
             try:
                 model = self._model(label)
             except PlanError as error:
@@ -116,7 +118,8 @@ class Planner:
                     self.holds.add_unread(label, text, error)
                 continue
             read = by_model[model] = {}
-            for text, change in objects.items():
+            for text in list(objects):
+                change = objects.pop(text)
                 try:
                     read[self._pk(model, text)] = change
                 except PlanError as error:
@@ -305,7 +308,7 @@ class Planner:
     # -- writes
 
     def _plan_writes(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
-        written = {pk: change for pk, change in objects.items() if change.written}
+        written = [pk for pk, change in objects.items() if change.written]
         for chunk in batched(written, conf.batch_size):
             present = self.source.existing(model, chunk)
             for pk in chunk:
@@ -319,9 +322,9 @@ class Planner:
                 [
                     Change(
                         pk=pk,
-                        made=written[pk].made or self.now,
-                        origin=written[pk].origin,
-                        recreated=written[pk].recreated,
+                        made=objects[pk].made or self.now,
+                        origin=objects[pk].origin,
+                        recreated=objects[pk].recreated,
                     )
                     for pk in pks
                 ],
@@ -528,16 +531,11 @@ class Planner:
         self._check_links(model, objects)
         fields = {field.name: field for field in automatic_links(model) if field.name not in skip}
         for name, field in fields.items():
-            wanted: dict[Any, LinkChange] = {}
-            for pk, change in objects.items():
-                if change.recreated:
-                    wanted[pk] = LinkChange(pk=pk, made=change.made or self.now, logged=False)
-                elif name in change.links:
-                    made, origin = change.links[name]
-                    wanted[pk] = LinkChange(pk=pk, made=made, origin=origin)
-                elif "" in change.links:
-                    made, origin = change.links[""]
-                    wanted[pk] = LinkChange(pk=pk, made=made, origin=origin)
+            wanted = [
+                pk
+                for pk, change in objects.items()
+                if change.recreated or change.link(name) or change.link("")
+            ]
             if wanted:
                 self._link(model, field, wanted, objects)
 
@@ -545,7 +543,7 @@ class Planner:
     def _check_links(model: type[Model], objects: dict[Any, Collapsed]) -> None:
         """Raise PlanError if the log names links that the model does not have."""
         names = {field.name for field in model._meta.many_to_many} | {""}
-        unknown = {name for change in objects.values() for name in change.links} - names
+        unknown = {link.field for change in objects.values() for link in change.links} - names
         for name in sorted(unknown):
             rows = f"ChangeLog.objects.filter(label={model._meta.label_lower!r}, field={name!r})"
             raise PlanError(
@@ -558,18 +556,19 @@ class Planner:
         self,
         model: type[Model],
         field: ManyToManyField[Any, Any],
-        wanted: dict[Any, LinkChange],
+        pks: list[Any],
         objects: dict[Any, Collapsed],
     ) -> None:
         other = concrete(field.related_model)
         try:
             self._check(other)
         except PlanError as error:
-            for pk in wanted:
+            for pk in pks:
                 self.holds.add(model, pk, error, field=field.name)
             return
         planned = self.plan.links.setdefault((model, field.name), {})
-        for chunk in batched(wanted, conf.batch_size):
+        for chunk in batched(pks, conf.batch_size):
+            wanted = {pk: self._link_change(pk, field.name, objects[pk]) for pk in chunk}
             present = self.source.existing(model, chunk)
             for pk in chunk:
                 if pk not in present and not objects[pk].written:
@@ -587,6 +586,12 @@ class Planner:
             self._bring(model, pks)
             self._bring(other, self.source.linked(field, pks))
             self._bring_all_along()
+
+    def _link_change(self, pk: Any, name: str, change: Collapsed) -> LinkChange:
+        link = change.link(name) or change.link("")
+        if change.recreated or link is None:
+            return LinkChange(pk=pk, made=change.made or self.now, logged=False)
+        return LinkChange(pk=pk, made=link.made, origin=link.origin)
 
     def _may_link(self, model: type[Model], name: str, change: LinkChange) -> bool:
         """Whether the links of an object can be replayed: neither they are held, nor an object

@@ -60,7 +60,8 @@ class References:
                 newer = dict(self._pairs(self._on_remote(model), there, here, chunk))
             for mine, other in (older | newer).items():
                 try:
-                    key = found[ids[mine]] = load_object_id(model, other)
+                    # The same text is the same key, which is kept in memory once.
+                    key = ids[mine] if mine == other else load_object_id(model, other)
                 except NaturalKeyError as error:
                     raise PlanError(
                         f"A reference of {model._meta.label} {ids[mine]} leads to a row that "
@@ -69,12 +70,18 @@ class References:
                         f"label={model._meta.label_lower!r}, {here}={mine!r}), or "
                         f"{there}={mine!r} in {self.remote.alias!r}"
                     ) from error
-                if mine in newer and older.get(mine, other) == other:
+                found[ids[mine]] = key
+                plain = mine == other or object_id(model, key) == other
+                if plain and mine in newer and older.get(mine, other) == other:
                     certain[ids[mine]] = key
         if here == "remote_object_id":
             certain = {pk: remote_pk for remote_pk, pk in certain.items()}
         self._written.setdefault(model, {}).update(certain)
         return found
+
+    def is_certain(self, model: type[Model], pk: Any, remote_pk: Any) -> bool:
+        """Whether REMOTE's own table is known to say that an object stands for a row."""
+        return self._written.get(model, {}).get(pk) == remote_pk
 
     @staticmethod
     def _pairs(
