@@ -36,6 +36,7 @@ _COLUMNS: Final = (
 _ACTIONS: Final = tuple(action for action, _ in ACTIONS)
 _KEYS_PER_STATEMENT: Final = 2000
 _RANGES_PER_STATEMENT: Final = 200
+_ROWS_PER_PAGE: Final = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +146,31 @@ def pending(
     ``unsealed``: then these, which have no number yet."""
     rows = ChangeLog.objects.using(alias).filter(batch__lte=upto)
     wanted = Q(batch__gt=after) if since is None else Q(date__gt=stored(since))
-    yield from _read(rows.filter(wanted).order_by("batch", "id"))
+    yield from _read(rows.filter(wanted), "batch", "id")
     for part in _unsealed(alias, unsealed):
-        yield from _read(part.order_by("id"))
+        yield from _read(part, "id")
 
 
-def _read(rows: QuerySet[ChangeLog]) -> Iterator[LogRow]:
+def _read(rows: QuerySet[ChangeLog], *order: str) -> Iterator[LogRow]:
+    rows = rows.order_by(*order)
+    if connections[rows.db].vendor != "mysql":
+        yield from _log_rows(rows)
+        return
+    # The drivers of MariaDB and MySQL take in all that a query finds at once.
+    page = rows
+    while True:
+        yield from _log_rows(page[:_ROWS_PER_PAGE])
+        last = page.values_list("batch", "id")[_ROWS_PER_PAGE - 1 : _ROWS_PER_PAGE].first()
+        if last is None:
+            return
+        batch, number = last
+        behind = Q(id__gt=number)
+        if batch is not None:
+            behind = Q(batch=batch) & behind | Q(batch__gt=batch)
+        page = rows.filter(behind)
+
+
+def _log_rows(rows: QuerySet[ChangeLog]) -> Iterator[LogRow]:
     found = rows.values_list(*_COLUMNS).iterator(chunk_size=2000)
     # An error must not leave a cursor open on the server: whoever closes it later would break a
     # transaction of somebody else's.

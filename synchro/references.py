@@ -81,7 +81,7 @@ class References:
 
     def is_certain(self, model: type[Model], pk: Any, remote_pk: Any) -> bool:
         """Whether REMOTE's own table is known to say that an object stands for a row."""
-        return self._written.get(model, {}).get(pk) == remote_pk
+        return bool(self._written.get(model, {}).get(pk) == remote_pk)
 
     @staticmethod
     def _pairs(

@@ -420,7 +420,7 @@ class Run:
         """A table that is missing is no reason to hold row by row."""
         for _part, _pk, cause in holds:
             if isinstance(cause.error.__cause__, ProgrammingError | OperationalError):
-                self._explain_missing_tables(self._labels(changes), cause.error)
+                self._explain_missing_tables(self._labels(logged), cause.error)
                 return
 
     def _labels(self, logged: Logged) -> list[str]:
