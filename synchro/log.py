@@ -14,6 +14,7 @@ from django.db import connections, transaction
 from django.db.models import Exists, F, Q, QuerySet
 from django.utils import timezone
 
+from synchro.asis import AsIs, time_reader
 from synchro.chunks import batched
 from synchro.conflicts import RemoteChange
 from synchro.exceptions import PlanError
@@ -27,12 +28,13 @@ _COLUMNS: Final = (
     "label",
     "object_id",
     "action",
-    "date",
-    "origin_date",
+    AsIs("date"),
+    AsIs("origin_date"),
     "field",
     "key",
     "origin",
 )
+_DATE: Final[Any] = ChangeLog._meta.get_field("date")
 _ACTIONS: Final = tuple(action for action, _ in ACTIONS)
 _KEYS_PER_STATEMENT: Final = 2000
 _RANGES_PER_STATEMENT: Final = 200
@@ -176,15 +178,20 @@ def _log_rows(rows: QuerySet[ChangeLog]) -> Iterator[LogRow]:
     # transaction of somebody else's.
     with closing(cast("Generator[Any]", found)):
         zones = _uses_time_zones()
-        # What many rows have in common is kept in memory once.
-        made: datetime | None = None
-        for label, object_id, action, date, origin_date, field, key, origin in found:
+        read_time = time_reader(_DATE, connections[rows.db])
+        # What many rows have in common is read once, and kept in memory once.
+        text: Any = None
+        last: Any = None
+        for label, object_id, action, logged, origin_date, field, key, origin in found:
             if action not in _ACTIONS:
                 raise _unknown_action(label, object_id, action)
-            if not zones:
-                date, origin_date = aware(date), origin_date and aware(origin_date)
-            if (origin_date or date) != made:
-                made = origin_date or date
+            if logged != text:
+                text, last = logged, read_time(logged)
+                last = last if zones else aware(last)
+            date = made = last
+            if origin_date is not None:
+                made = read_time(origin_date)
+                made = made if zones else aware(made)
             yield LogRow(
                 intern(label), object_id, action, date, made, intern(field), key, intern(origin)
             )

@@ -8,7 +8,7 @@ interface; the plain way works on all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 from math import isfinite, isnan
@@ -74,6 +74,8 @@ def converter(
 
         def convert_time(value: Any) -> Any:
             # What Django makes of it, in one step instead of a dozen.
+            if type(value) is datetime and value.tzinfo is zone is UTC:
+                return value.isoformat(" ")[: -len("+00:00")]
             if type(value) is datetime and value.tzinfo is not None:
                 return str(value.astimezone(zone).replace(tzinfo=None))
             return convert(value)

@@ -10,8 +10,6 @@ from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.db.models import (
     Exists,
-    ExpressionWrapper,
-    F,
     Field,
     ManyToManyField,
     Model,
@@ -22,6 +20,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast
 
+from synchro.asis import AsIs
 from synchro.chunks import batched
 from synchro.exceptions import PlanError
 from synchro.graph import (
@@ -151,8 +150,7 @@ class DatabaseEnd(End):
             if name in _json_names(model):
                 wanted.append(Cast(name, TextField()))
             elif name in unconverted:
-                # A plain Field has nothing that would convert the value.
-                wanted.append(ExpressionWrapper(F(name), output_field=Field()))
+                wanted.append(AsIs(name))
             else:
                 wanted.append(name)
         for chunk in key_chunks(pks):
