@@ -6,10 +6,15 @@ be taken.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from functools import partial, reduce
-from typing import Any, Final
+from math import isfinite
+from types import NoneType
+from typing import Any, Final, NamedTuple, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -87,6 +92,96 @@ class BatchLoader(Loader):
                 )
 
 
+class _Kind(NamedTuple):
+    """How values of one type travel in JSON."""
+
+    column: str
+    """The type that the server reads them as."""
+    encode: Callable[[Any], Any] | None = None
+    decode: str = "{}"
+    """What makes the value again in SQL."""
+
+
+_TEXT: Final = "LONGTEXT CHARACTER SET utf8mb4"
+_KINDS: Final[dict[type, _Kind]] = {
+    str: _Kind(_TEXT),
+    int: _Kind("BIGINT"),
+    bool: _Kind("BIGINT", int),
+    float: _Kind("DOUBLE"),
+    Decimal: _Kind(_TEXT, "{:f}".format),
+    date: _Kind(_TEXT, str),
+    datetime: _Kind(_TEXT, str),
+    bytes: _Kind(_TEXT, bytes.hex, "UNHEX({})"),
+}
+
+
+class JsonLoader(BatchLoader):
+    """All rows as one parameter, from which MariaDB makes a table (``JSON_TABLE``): the drivers
+    write out one text instead of every value, and the server reads it quicker."""
+
+    @classmethod
+    def supports(cls, connection: BaseDatabaseWrapper) -> bool:
+        given: Any = connection
+        return (
+            connection.vendor == "mysql"
+            and given.mysql_is_mariadb
+            and given.mysql_version >= (10, 6)
+        )
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        for portion in portions(self.connection, rows, 1):
+            values = list(zip(*portion, strict=True))
+            kinds = [_kind(column) for column in values]
+            if None in kinds:
+                super().load(table, columns, portion)
+            else:
+                self._load(table, columns, values, cast("list[_Kind]", kinds))
+
+    def _load(
+        self,
+        table: str,
+        columns: Sequence[str],
+        values: Sequence[Sequence[Any]],
+        kinds: Sequence[_Kind],
+    ) -> None:
+        encoded = [
+            column
+            if kind.encode is None
+            else [None if value is None else kind.encode(value) for value in column]
+            for column, kind in zip(values, kinds, strict=True)
+        ]
+        parts = ", ".join(
+            f"c{number} {kind.column} PATH '$[{number}]' ERROR ON ERROR"
+            for number, kind in enumerate(kinds)
+        )
+        selected = ", ".join(kind.decode.format(f"c{number}") for number, kind in enumerate(kinds))
+        document = json.dumps(
+            list(zip(*encoded, strict=True)), ensure_ascii=False, separators=(",", ":")
+        )
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} ({', '.join(columns)}) SELECT {selected} "
+                f"FROM JSON_TABLE(%s, '$[*]' COLUMNS ({parts})) AS given",
+                [document],
+            )
+
+
+def _kind(column: Sequence[Any]) -> _Kind | None:
+    """How the values of a column travel in JSON; None if they cannot."""
+    types = set(map(type, column)) - {NoneType}
+    if not types:
+        return _KINDS[str]
+    if len(types) > 1:
+        return None
+    (one,) = types
+    values = [value for value in column if value is not None]
+    if one is int and not -(2**63) <= min(values) <= max(values) < 2**63:
+        return None
+    if one is float and not all(map(isfinite, values)):
+        return None
+    return _KINDS.get(one)
+
+
 class CopyLoader(Loader):
     """``COPY`` of PostgreSQL, by psycopg 3."""
 
@@ -118,7 +213,7 @@ class CopyLoader(Loader):
                 write_row(row)
 
 
-FAST: tuple[type[Loader], ...] = (CopyLoader, PreparedLoader, BatchLoader)
+FAST: tuple[type[Loader], ...] = (CopyLoader, PreparedLoader, JsonLoader, BatchLoader)
 """The fast ways, of which the first that the database supports is taken."""
 
 

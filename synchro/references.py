@@ -17,7 +17,7 @@ from django.db.models import Model, QuerySet
 from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.exceptions import NaturalKeyError, PlanError
-from synchro.keys import load_object_id, object_id
+from synchro.keys import load_object_id, object_id, object_ids
 from synchro.members import members_of
 from synchro.models import Reference
 from synchro.nodes import Side
@@ -50,7 +50,8 @@ class References:
         self, model: type[Model], pks: Iterable[Any], *, here: str, there: str
     ) -> dict[Any, Any]:
         """``here`` and ``there``: the columns of a row on LOCAL; on REMOTE they change places."""
-        ids = {object_id(model, pk): pk for pk in pks}
+        keys = list(pks)
+        ids = dict(zip(object_ids(model, keys), keys, strict=True))
         found: dict[Any, Any] = {}
         certain: dict[Any, Any] = {}
         for chunk in batched(ids, _IDS_PER_QUERY):
