@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import partial, reduce
 from math import isfinite
 from types import NoneType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -130,40 +130,53 @@ class JsonLoader(BatchLoader):
 
     def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         for portion in portions(self.connection, rows, 1):
-            values = list(zip(*portion, strict=True))
-            kinds = [_kind(column) for column in values]
-            if None in kinds:
+            source = _json_table(portion)
+            if source is None:
                 super().load(table, columns, portion)
-            else:
-                self._load(table, columns, values, cast("list[_Kind]", kinds))
+                continue
+            sql, parameters = source
+            with self.connection.cursor() as cursor:
+                cursor.execute(f"INSERT INTO {table} ({', '.join(columns)}) {sql}", parameters)
 
-    def _load(
-        self,
-        table: str,
-        columns: Sequence[str],
-        values: Sequence[Sequence[Any]],
-        kinds: Sequence[_Kind],
-    ) -> None:
-        encoded = [
+
+def _json_table(rows: Sequence[Row]) -> tuple[str, list[Any]] | None:
+    """A SELECT of rows, and its parameters; None if the values cannot travel in JSON."""
+    wanted: list[str] = []
+    parts: list[str] = []
+    common: list[Any] = []
+    varying: list[Sequence[Any]] = []
+    for column in zip(*rows, strict=True):
+        if _is_constant(column):
+            wanted.append("%s")
+            common.append(column[0])
+            continue
+        kind = _kind(column)
+        if kind is None:
+            return None
+        number = len(varying)
+        wanted.append(kind.decode.format(f"c{number}"))
+        parts.append(f"c{number} {kind.column} PATH '$[{number}]' ERROR ON ERROR")
+        varying.append(
             column
             if kind.encode is None
             else [None if value is None else kind.encode(value) for value in column]
-            for column, kind in zip(values, kinds, strict=True)
-        ]
-        parts = ", ".join(
-            f"c{number} {kind.column} PATH '$[{number}]' ERROR ON ERROR"
-            for number, kind in enumerate(kinds)
         )
-        selected = ", ".join(kind.decode.format(f"c{number}") for number, kind in enumerate(kinds))
-        document = json.dumps(
-            list(zip(*encoded, strict=True)), ensure_ascii=False, separators=(",", ":")
-        )
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {table} ({', '.join(columns)}) SELECT {selected} "
-                f"FROM JSON_TABLE(%s, '$[*]' COLUMNS ({parts})) AS given",
-                [document],
-            )
+    if not varying:
+        return None
+    document = json.dumps(
+        list(zip(*varying, strict=True)), ensure_ascii=False, separators=(",", ":")
+    )
+    return (
+        f"SELECT {', '.join(wanted)} FROM JSON_TABLE(%s, '$[*]' COLUMNS ({', '.join(parts)})) "
+        "AS given",
+        [*common, document],
+    )
+
+
+def _is_constant(column: Sequence[Any]) -> bool:
+    """Whether all values are the same, and not only equal (as 0.0 and -0.0, or 1 and True)."""
+    equal = column.count(column[0]) == len(column)
+    return equal and len(set(map(type, column))) == 1 and type(column[0]) is not float
 
 
 def _kind(column: Sequence[Any]) -> _Kind | None:

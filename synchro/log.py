@@ -36,7 +36,6 @@ _COLUMNS: Final = (
 )
 _DATE: Final[Any] = ChangeLog._meta.get_field("date")
 _ACTIONS: Final = tuple(action for action, _ in ACTIONS)
-_KEYS_PER_STATEMENT: Final = 2000
 _RANGES_PER_STATEMENT: Final = 200
 _ROWS_PER_PAGE: Final = 20_000
 
@@ -100,10 +99,26 @@ def _number(alias: str, unsealed: QuerySet[ChangeLog], number: int) -> None:
         return
     # InnoDB locks every row that an UPDATE looks at, also those that open transactions have
     # just inserted. A plain read sees committed rows only, and keys touch nothing else.
-    ids = list(unsealed.values_list("id", flat=True))
-    for chunk in batched(ids, _KEYS_PER_STATEMENT):
-        wanted = members_of(ChangeLog, "id", chunk, connections[alias])
-        ChangeLog.objects.using(alias).filter(id__in=wanted).update(batch=number)
+    for chunk in batched(_ranges(unsealed), _RANGES_PER_STATEMENT):
+        ChangeLog.objects.using(alias).filter(_within(chunk)).update(batch=number)
+
+
+def _ranges(rows: QuerySet[ChangeLog]) -> IdRanges:
+    """The ids of rows, found by the database itself: they may be many."""
+    connection = connections[rows.db]
+    ids, parameters = rows.order_by().values_list("id").query.get_compiler(rows.db).as_sql()
+    with connection.cursor() as cursor:
+        # Consecutive ids have the same distance from their position among all of them.
+        cursor.execute(
+            "SELECT MIN(id), MAX(id) FROM (SELECT id, id - ROW_NUMBER() OVER (ORDER BY id) AS gap "
+            f"FROM ({ids}) AS ids) AS numbered GROUP BY gap",
+            parameters,
+        )
+        return tuple(sorted(cursor.fetchall()))
+
+
+def _within(ranges: Iterable[tuple[int, int]]) -> Q:
+    return Q(*(Q(id__range=one) for one in ranges), _connector=Q.OR)
 
 
 def newest_batch(alias: str) -> Sealed:
@@ -133,7 +148,7 @@ def _unsealed(alias: str, only: IdRanges | None) -> Iterator[QuerySet[ChangeLog]
         yield rows
         return
     for chunk in batched(only, _RANGES_PER_STATEMENT):
-        yield rows.filter(Q(*(Q(id__range=one) for one in chunk), _connector=Q.OR))
+        yield rows.filter(_within(chunk))
 
 
 def pending(
