@@ -367,7 +367,7 @@ def _causes(
 def _fields(collapsed: Collapsed) -> list[str]:
     """The parts of an object that the log says were changed."""
     own = [""] if collapsed.written or collapsed.deleted else []
-    return own + [name for name in collapsed.links if name or not own]
+    return own + [link.field for link in collapsed.links if link.field or not own]
 
 
 def _action(name: Name, collapsed: Collapsed) -> int:
@@ -382,4 +382,5 @@ def _made(field: str, collapsed: Collapsed) -> tuple[datetime | None, str]:
     """When a part of an object was changed, and where."""
     if not field:
         return collapsed.made, collapsed.origin
-    return collapsed.links.get(field) or collapsed.links.get("") or (collapsed.made, "")
+    link = collapsed.link(field) or collapsed.link("")
+    return (link.made, link.origin) if link else (collapsed.made, "")
