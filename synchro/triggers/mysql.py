@@ -68,11 +68,15 @@ class MySQL(Dialect):
         def log(row: str, action: int) -> str:
             return f"{self.insert()} VALUES ({self.values(table, row, action)});"
 
-        same = " AND ".join(self._same(column.name, binary=True) for column in table.key)
+        same = " AND ".join(
+            self._same(column.name, binary=column.kind != spec.INTEGER) for column in table.key
+        )
         changed = "TRUE"
         if not table.coarse:
+            # Numbers first: they cost the least, and one difference is enough.
             columns = (
-                f"NOT ({self._same(name, binary=name in table.binary)})" for name in table.compared
+                f"NOT ({self._same(name, binary=name in table.binary)})"
+                for name in sorted(table.compared, key=lambda name: name in table.binary)
             )
             changed = " OR ".join(columns) or "FALSE"
         yield "i", self._statements(table.name, "INSERT", log("NEW", ADDITION))
