@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from io import StringIO
@@ -14,7 +12,6 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connections, migrations, models, transaction
 from django.db.migrations.state import ProjectState
-from django.db.models.signals import post_migrate, pre_migrate
 from django.test import override_settings
 
 from synchro import DisableSynchroLog, checks, synchronize
@@ -25,7 +22,7 @@ from synchro.triggers.spec import Column, Table
 from synchro.triggers.vendors import dialect
 from tests.runs import LOCAL, REMOTE, logged
 from tests.testapp.models import Item, Note
-from tests.triggered import execute, quoted, triggers, vendor
+from tests.triggered import execute, migrate, quoted, shell, triggers, vendor
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=[LOCAL, REMOTE])
 
@@ -53,25 +50,6 @@ def table(model: type[models.Model]) -> str:
 
 
 # Other programs
-
-
-def shell(sql: str) -> subprocess.CompletedProcess[str]:
-    """Run SQL in the database's own shell. It knows nothing of Django."""
-    connection = connections[LOCAL]
-    settings = connection.settings_dict
-    name = str(settings["NAME"])
-    place = ["-h", settings["HOST"], "-U" if vendor() == "postgresql" else "-u", settings["USER"]]
-    port = ["-p" if vendor() == "postgresql" else "-P", str(settings["PORT"])]
-    command = {
-        "sqlite": ["sqlite3", "-cmd", ".timeout 10000", name, sql],
-        "postgresql": ["psql", "-v", "ON_ERROR_STOP=1", "-w", "-d", name, "-c", sql],
-        "mysql": ["mariadb", "-D", name, "-e", sql],
-    }[vendor()]
-    if vendor() != "sqlite":
-        command += [*place, *(port if settings["PORT"] else [])]
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
 
 
 def test_a_shell_is_captured():
@@ -283,19 +261,6 @@ def test_what_cannot_be_captured_is_said():
 
 
 # Migrations
-
-
-def migrate(*operations: Any) -> None:
-    """Operations on testapp in the way of `migrate`: with its signals, from the models as they
-    are in the code."""
-    migration = migrations.Migration("0001_x", "testapp")
-    migration.operations = list(operations)
-    config = apps.get_app_config("synchro")
-    options = {"sender": config, "app_config": config, "using": LOCAL}
-    pre_migrate.send(**options, plan=[(migration, False)])
-    with connections[LOCAL].schema_editor() as editor:
-        migration.apply(ProjectState.from_apps(apps), editor)
-    post_migrate.send(**options, plan=[(migration, False)])
 
 
 def columns(model: type[models.Model]) -> set[str]:
