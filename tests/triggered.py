@@ -66,14 +66,14 @@ def shell(sql: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
 
 
-def migrate(*operations: Any) -> None:
-    """Operations on testapp in the way of `migrate`: with its signals, from the models as they
-    are in the code."""
+def migrate(*operations: Any, state: ProjectState | None = None) -> None:
+    """Operations on testapp in the way of `migrate`, with its signals. `state`: the models
+    before them; those of the code unless given."""
     migration = migrations.Migration("0001_x", "testapp")
     migration.operations = list(operations)
     config = apps.get_app_config("synchro")
     options = {"sender": config, "app_config": config, "using": LOCAL}
     pre_migrate.send(**options, plan=[(migration, False)])
     with connections[LOCAL].schema_editor() as editor:
-        migration.apply(ProjectState.from_apps(apps), editor)
+        migration.apply(state or ProjectState.from_apps(apps), editor)
     post_migrate.send(**options, plan=[(migration, False)])
