@@ -14,6 +14,8 @@ BENCH_QUICK
     if set: 5,000 objects, two rounds, no plot, the main measurements only; less than two minutes
 BENCH_CITIES
     how many cities of the real data; all 234,908 unless set, 0 leaves them out
+BENCH_ONLY
+    ``capture`` for that measurement alone: what it costs to be captured by signals and by triggers
 BENCH_RESULTS
     the folder to write to; ``benchmarks/results`` unless set
 """
@@ -38,8 +40,11 @@ from tests import servers
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(os.environ.get("BENCH_RESULTS") or ROOT / "benchmarks" / "results")
 QUICK = bool(os.environ.get("BENCH_QUICK"))
+ONLY = os.environ.get("BENCH_ONLY") or ""
 MANY = 50_000
 """From here on a run is long enough to be repeated less often."""
+CAPTURE = {"-": {"BENCH_UNWATCHED": "1"}, "": {}, "+": {"BENCH_TRIGGERS": "1"}}
+"""The end of a contender's name -> how what it writes is captured."""
 
 
 def numbers(variable: str, default: str) -> list[int]:
@@ -82,7 +87,8 @@ class Bench:
     def compare(
         self, state: str, n: int, *contenders: str, rounds: int | None = None, title: str = ""
     ) -> None:
-        """Run contenders in turn, each time from the same state. ``name-`` is unwatched."""
+        """Run contenders in turn, each time from the same state. ``name-`` is unwatched,
+        ``name+`` captured by triggers."""
         started = time.monotonic()
         if rounds is None:
             rounds = max(1, self.rounds // 5) if n >= MANY else self.rounds
@@ -91,16 +97,26 @@ class Bench:
             self.made = state, n
         for _ in range(rounds):
             for contender in contenders:
-                name = contender.removesuffix("-")
-                unwatched = {"BENCH_UNWATCHED": "1"} if name != contender else {}
-                found: dict[str, Any] = json.loads(self.child("run", name, **unwatched))
+                name = contender.rstrip("+-")
+                variables = CAPTURE[contender.removeprefix(name)]
+                found: dict[str, Any] = json.loads(self.child("run", name, **variables))
                 self.results.add(self.vendor, title or state, n, contender, Measured(**found))
         seconds = time.monotonic() - started
         print(f"{self.vendor}: {title or state} {n:,}: {seconds:.0f} s", flush=True)
 
 
+def measure_capture(bench: Bench, n: int) -> None:
+    """What a write costs that nobody captures, that signals capture, that triggers capture."""
+    for name in report.CAPTURED:
+        contenders = [f"{name}{end}" for end in CAPTURE]
+        bench.compare("stocked", n, *contenders, rounds=bench.rounds)
+
+
 def measure(bench: Bench, sizes: list[int], cities: int) -> None:
     few = min(sizes)
+    measure_capture(bench, few)
+    if ONLY:
+        return
     for n in sizes:
         one_by_one = ["save"] if n == few else []
         bench.compare("changed", n, "raw", "bulk", *one_by_one, "synchro")
@@ -134,6 +150,8 @@ def main() -> None:
     sizes = numbers("BENCH_N", "5000" if QUICK else "10000,100000")
     (rounds,) = numbers("BENCH_ROUNDS", "2" if QUICK else "5")
     (cities,) = numbers("BENCH_CITIES", "0" if QUICK else "234908")
+    if ONLY not in ("", "capture"):
+        sys.exit(f"BENCH_ONLY is {ONLY!r}: it can only be 'capture'.")
     results = Results()
     for vendor in wanted:
         reason = servers.why_not(vendor)
@@ -152,7 +170,7 @@ def main() -> None:
     text = f"{text}\n{platform.platform()}, Python {platform.python_version()}.\n"
     (RESULTS / "table.md").write_text(text, encoding="utf-8")
     print(text)
-    if not QUICK:
+    if not QUICK and not ONLY:
         (RESULTS / "plot.svg").write_text(plot.svg(results), encoding="utf-8")
     print(RESULTS)
 

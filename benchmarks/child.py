@@ -32,8 +32,13 @@ def run(name: str) -> dict[str, Any]:
 
     from benchmarks import databases
     from benchmarks.contenders import CONTENDERS
+    from benchmarks.data import LOCAL
+    from synchro.conf import conf
+    from synchro.triggers import install
 
     databases.put_back()
+    if conf.uses_triggers:
+        install.install(LOCAL)
     for connection in connections.all():
         connection.ensure_connection()
     timed = CONTENDERS[name]()
@@ -43,13 +48,17 @@ def run(name: str) -> dict[str, Any]:
     cpu = time.process_time()
     started = time.perf_counter()
     objects = timed()
-    return {
+    found = {
         "seconds": time.perf_counter() - started,
         "cpu": time.process_time() - cpu,
         "objects": objects,
         "queries": counter.queries,
         "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
+    if conf.uses_triggers:
+        # What the next run puts back shall not be logged.
+        install.remove(LOCAL)
+    return found
 
 
 def main(step: str, *arguments: str) -> None:

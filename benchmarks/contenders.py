@@ -11,9 +11,10 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connections, transaction
+from django.db.models import F
 from django.db.models.signals import post_save
 
-from benchmarks.data import COLUMNS, LOCAL, REMOTE
+from benchmarks.data import CATEGORIES, COLUMNS, LOCAL, REMOTE
 from benchmarks.shop.models import Item
 from synchro import DisableSynchroLog, synchronize
 
@@ -178,11 +179,12 @@ def cities_bulk() -> Timed:
     return timed
 
 
-# -- what it costs to be watched
+# -- what it costs to be watched: by signals, by triggers (BENCH_TRIGGERS), or not at all
+# (BENCH_UNWATCHED)
 
 
 def capture_one() -> Timed:
-    """save() of rows that are there, in one transaction (watched, or not: BENCH_UNWATCHED)."""
+    """save() of rows that are there, in one transaction."""
 
     def timed() -> int:
         with transaction.atomic(using=LOCAL):
@@ -214,6 +216,31 @@ def _changed_items() -> list[Item]:
     return items
 
 
+def capture_bulk_create() -> Timed:
+    """bulk_create() of as many rows as there are, committed. (Signals do not see it.)"""
+
+    def timed() -> int:
+        return len(Item.objects.using(LOCAL).bulk_create(items, batch_size=2000))
+
+    items = list(Item.objects.using(LOCAL))
+    for item in items:
+        item.pk = None
+        item.code = f"new-{item.code}"
+    return timed
+
+
+def capture_update() -> Timed:
+    """One update() of all rows, committed: of a number without an index, the cheapest there is.
+    (Signals do not see it.)"""
+    return lambda: Item.objects.using(LOCAL).update(quantity=F("quantity") + 1)
+
+
+def capture_update_key() -> Timed:
+    """One update() of all rows, committed: of a foreign key, with its index."""
+    other = F("category_id") % CATEGORIES + 1
+    return lambda: Item.objects.using(LOCAL).update(category_id=other)
+
+
 def suspend() -> Timed:
     """Entering and leaving DisableSynchroLog."""
 
@@ -231,6 +258,7 @@ CONTENDERS: dict[str, Callable[[], Timed]] = {
     for function in (
         *(raw, bulk, bulk_new, save, synchro, delete_one_by_one),
         *(save_with_receiver, synchro_with_receiver, cities_bulk),
-        *(capture_one, capture_committed, suspend),
+        *(capture_one, capture_committed, capture_bulk_create),
+        *(capture_update, capture_update_key, suspend),
     )
 }

@@ -172,6 +172,13 @@ def quiet(n: int) -> None:
         Peer.objects.using(LOCAL).create(node=own_node(REMOTE).uid, sent_batch=1)
 
 
+def stocked(n: int) -> None:
+    """LOCAL has items, and a log entry of each, all of them replayed."""
+    _fill(LOCAL, n, 1)
+    _log(LOCAL, ADDITION, upto=n)
+    ChangeLog.objects.using(LOCAL).update(batch=1)
+
+
 def deleted(n: int) -> None:
     """Every item has been deleted on LOCAL."""
     changed(n)
@@ -222,5 +229,6 @@ def _now(alias: str) -> Any:
 
 
 STATES = {
-    state.__name__: state for state in (changed, matched, new, delta, quiet, deleted, cities)
+    state.__name__: state
+    for state in (changed, matched, new, delta, quiet, stocked, deleted, cities)
 }

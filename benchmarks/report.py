@@ -37,6 +37,15 @@ STATES = {
     "suspend": "entering and leaving",
 }
 
+CAPTURED = {
+    "capture_one": "`save()` one by one, in one transaction",
+    "capture_committed": "`save()` one by one, each committed",
+    "capture_bulk_create": "`bulk_create()`",
+    "capture_update": "one `update()` of a number",
+    "capture_update_key": "one `update()` of a foreign key",
+}
+"""What is written while nobody captures it, while signals do, while triggers do."""
+
 
 def duration(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
@@ -74,6 +83,23 @@ def lines(results: Results, vendor: str, state: str, n: int) -> Iterator[str]:
         )
 
 
+def captured(results: Results, vendor: str, n: int) -> Iterator[str]:
+    """What capture costs, as parts of what the same write costs without it."""
+    yield "| | not captured | signals | triggers |"
+    yield "|---|---|---|---|"
+    for contender, name in CAPTURED.items():
+        plain = results.each(vendor, "stocked", n, f"{contender}-")
+        objects = results.of(vendor, "stocked", n, contender)[0].objects
+        cells = [f"{objects:,} in {duration(plain * objects)}"]
+        for end in ("", "+"):
+            key = (vendor, "stocked", n, f"{contender}{end}")
+            low, high = results.spread(*key)
+            each = results.each(*key)
+            ratio = each / plain
+            cells.append(f"{ratio:.2f} ({low * ratio:.2f} to {high * ratio:.2f})")
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
 def markdown(results: Results, sizes: list[int], *, took: float) -> str:
     text = [
         "Medians; spread: the shortest and the longest run as parts of the median; ratio: how",
@@ -88,6 +114,9 @@ def markdown(results: Results, sizes: list[int], *, took: float) -> str:
             if (state, n) in seen or (state == "changed" and n not in sizes):
                 continue
             seen.add((state, n))
+            if state == "stocked":
+                text += [f"captured or not, {n:,} rows", "", *captured(results, vendor, n), ""]
+                continue
             rows = "log rows" if state in ("quiet", "suspend") or "capture" in state else "objects"
             text += [
                 f"{STATES[state]}, {n:,} {rows}",

@@ -48,6 +48,8 @@ INSTALLED_APPS = [
 SYNCHRO_REMOTE = "remote"
 # Without the first, to measure what watching costs.
 SYNCHRO_MODELS = ("geo",) if os.environ.get("BENCH_UNWATCHED") else ("shop", "geo")
+if os.environ.get("BENCH_TRIGGERS"):
+    SYNCHRO_CAPTURE = "triggers"
 
 SECRET_KEY = "only for benchmarks"
 USE_TZ = True

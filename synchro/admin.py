@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from django.apps import apps
@@ -33,6 +33,7 @@ from synchro.pages.addresses import address, change_address
 from synchro.pages.paging import LongPaginator
 from synchro.pages.showing import model_name
 from synchro.pages.visibility import Visibility
+from synchro.pairs import remote_alias, sides
 
 _EMPTY: Final = "–"
 
@@ -163,18 +164,57 @@ class ChangeLogAdmin(ReadOnlyAdmin):
         return self.object_link(row.label, row.object_id)
 
 
+class KeptFilter(SimpleListFilter):
+    """References are kept by the database that received the object: one table at a time."""
+
+    title = gettext_lazy("where it is kept")
+    parameter_name = "kept"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("here", _("here: objects that came from there"))]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        yield {**first, "display": _("on the other side: objects sent there")}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset  # the table was chosen before
+
+
 class ReferenceAdmin(ReadOnlyAdmin):
     permission = access.VIEW_REFERENCES
-    list_display = ("model_name", "object_key", "remote_object_id", "node")
-    list_filter = (ModelFilter,)
+    list_display = ("model_name", "object_key", "other_key")
+    list_filter = (ModelFilter, KeptFilter)
     search_fields = ("local_object_id",)
     search_help_text = gettext_lazy("Finds the whole key of an object, on either side.")
     ordering = ("-id",)
     paginator = LongPaginator
 
-    @admin.display(description=gettext_lazy("object"))
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        if request.GET.get("kept") == "here" or conf.remote is None:
+            return rows
+        try:
+            here, there = sides(remote_alias(None), make=False)
+        except (SynchroError, ImproperlyConfigured) as error:
+            messages.error(request, str(error))
+            return rows.none()
+        if not there.has_tables:
+            return rows
+        return rows.using(there.alias).filter(node=here.uid)
+
+    @admin.display(description=gettext_lazy("object here"))
     def object_key(self, row: Reference) -> str:
-        return self.object_link(row.label, row.local_object_id)
+        kept_here = row._state.db == conf.local
+        return self.object_link(
+            row.label, row.local_object_id if kept_here else row.remote_object_id
+        )
+
+    @admin.display(description=gettext_lazy("object there"))
+    def other_key(self, row: Reference) -> str:
+        kept_here = row._state.db == conf.local
+        return row.remote_object_id if kept_here else row.local_object_id
 
     def key_is(self, key: str) -> Q:
         return Q(local_object_id=key) | Q(remote_object_id=key)
@@ -326,7 +366,7 @@ def _redirect(request: HttpRequest, name: str, *keys: str) -> HttpResponse:
                 "include(('synchro.urls', 'synchro'), namespace='synchro')) to urlpatterns."
             ),
         )
-        return HttpResponseRedirect(reverse("admin:index", current_app=request.current_app))
+        return HttpResponseRedirect(reverse("admin:index"))
 
 
 def register(site: AdminSite) -> None:

@@ -32,7 +32,7 @@ from synchro.graph import (
 )
 from synchro.keys import object_id
 from synchro.models import DELETION
-from synchro.plan import Collapse, Collapsed, Deletion, Deletions
+from synchro.plan import Collapse, Collapsed, Deletion, Deletions, LinkTime
 from synchro.remotes.database import DatabaseEnd, DatabaseSource
 from synchro.translate import Translator
 
@@ -95,7 +95,7 @@ class Audit:
             collapsed = found[object_id(model, pk)] = Collapsed()
             collapsed.made = made
             collapsed.written = pk in written
-            collapsed.links = dict.fromkeys(links.get(pk, ()), (made, ""))
+            collapsed.links = tuple(LinkTime(name, made, "") for name in links.get(pk, ()))
         return found
 
     def _different(self, model: type[Model], there: dict[Any, Any]) -> set[Any]:

@@ -6,7 +6,7 @@ has its held changes restored with it. Where REMOTE has no tables of synchro the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -130,6 +130,7 @@ class HeldChanges:
         self._forgotten: list[int] = []
         self._changed: set[Name] = set()
         self._obsolete: list[int] = []
+        self._replaced: set[int] = set()
         for row in changes_held(local, remote).iterator(chunk_size=2000):
             if row.batch <= reset_batch:
                 self._forgotten.append(row.pk)
@@ -243,16 +244,33 @@ class HeldChanges:
                 continue
             name, row = self._lost(one, changes, batch=batch, now=now)
             rows.setdefault(name, row)
-        self._obsolete = self._forgotten + [
+        self._replaced = {
             known.id
             for name, known in self._known.items()
             if (known.waiting and name not in kept) or name in self._changed or name in rows
-        ]
+        }
+        self._obsolete = [*self._forgotten, *self._replaced]
         with transaction.atomic(using=self.alias):
             if self.remote.has_tables:
                 self.finish()
-            insert_objects(self.alias, HeldChange, _COLUMNS, list(rows.values()))
+            again, new = self._numbered(rows)
+            insert_objects(self.alias, HeldChange, ("id", *_COLUMNS), again)
+            insert_objects(self.alias, HeldChange, _COLUMNS, new)
         return found
+
+    def _numbered(
+        self, rows: Mapping[Name, tuple[Any, ...]]
+    ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        """The rows of changes that were held before, with the keys they had, so that their
+        addresses stay; and the others. (On LOCAL the old rows are still there.)"""
+        again, new = [], []
+        for name, row in rows.items():
+            known = self._known.get(name) if self.remote.has_tables else None
+            if known is not None and known.id in self._replaced:
+                again.append((known.id, *row))
+            else:
+                new.append(row)
+        return again, new
 
     def finish(self) -> None:
         """Remove what is out of date. For a REMOTE without synchro's tables that is to be called
@@ -349,7 +367,7 @@ def _causes(
 def _fields(collapsed: Collapsed) -> list[str]:
     """The parts of an object that the log says were changed."""
     own = [""] if collapsed.written or collapsed.deleted else []
-    return own + [name for name in collapsed.links if name or not own]
+    return own + [link.field for link in collapsed.links if link.field or not own]
 
 
 def _action(name: Name, collapsed: Collapsed) -> int:
@@ -364,4 +382,5 @@ def _made(field: str, collapsed: Collapsed) -> tuple[datetime | None, str]:
     """When a part of an object was changed, and where."""
     if not field:
         return collapsed.made, collapsed.origin
-    return collapsed.links.get(field) or collapsed.links.get("") or (collapsed.made, "")
+    link = collapsed.link(field) or collapsed.link("")
+    return (link.made, link.origin) if link else (collapsed.made, "")

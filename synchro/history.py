@@ -13,17 +13,18 @@ import json
 import logging
 import zlib
 from datetime import timedelta
-from itertools import groupby, islice
 from typing import Any, Final
 
 from django.db import DatabaseError
-from django.db.models import Q
+from django.db.models import Model, Q
 from django.utils import timezone
 
 from synchro.exceptions import CancelledError
+from synchro.keys import object_id, object_ids
 from synchro.models import CANCELLED, DIED, DONE, FAILED, HELD, RUNNING, Job, SyncRun
+from synchro.names import model_named
 from synchro.nodes import Side
-from synchro.results import SUCCESS, SyncResult
+from synchro.results import SyncResult
 
 logger = logging.getLogger("synchro")
 
@@ -97,8 +98,18 @@ def objects_of(run: SyncRun) -> list[tuple[str, str, list[list[str | None]]]]:
 
 
 def _keys(result: SyncResult) -> list[Any]:
-    done = islice((one for one in result.objects() if one.status == SUCCESS), _OBJECTS)
-    return [
-        [model, action, [[one.key, one.remote_key] for one in group]]
-        for (model, action), group in groupby(done, key=lambda one: (one.model, one.action))
-    ]
+    found: list[Any] = []
+    left = _OBJECTS
+    for (label, action), done in result.record.items():
+        model = model_named(label)
+        if model is not None and left:
+            keys, remote_keys = (_texts(model, one[:left]) for one in (done.pks, done.remote_pks))
+            found.append([label, action, list(zip(keys, remote_keys, strict=True))])
+            left -= len(keys)
+    return found
+
+
+def _texts(model: type[Model], pks: list[Any]) -> list[str | None]:
+    if None in pks:
+        return [None if pk is None else object_id(model, pk) for pk in pks]
+    return [*object_ids(model, pks)]

@@ -61,6 +61,42 @@ from synchro.remotes.database import DatabaseEnd
 from synchro.rivals import Rivals
 
 
+class _Wanted:
+    """What the log has of one model, by primary key on LOCAL."""
+
+    def __init__(self) -> None:
+        self.gone: dict[Any, Collapsed] = {}
+        self.written: dict[Any, Change] = {}
+        self.vanished: set[Any] = set()
+        """Of these, the ones that are not there."""
+        self.recreated: dict[Any, LinkChange] = {}
+        """Objects that were deleted and made again: all of their links."""
+        self.links: dict[str, dict[Any, LinkChange]] = {}
+        """By many-to-many field; those under an empty name are of all fields."""
+
+    def add(self, pk: Any, change: Collapsed, now: datetime) -> None:
+        made = change.made or now
+        if change.deleted:
+            self.gone[pk] = change
+        if change.written:
+            self.written[pk] = Change(
+                pk=pk, made=made, origin=change.origin, recreated=change.recreated
+            )
+        if change.recreated:
+            self.recreated[pk] = LinkChange(pk=pk, made=made, logged=False)
+        for link in change.links:
+            links = self.links.setdefault(link.field, {})
+            links[pk] = LinkChange(pk=pk, made=link.made, origin=link.origin)
+
+    def of(self, name: str) -> dict[Any, LinkChange]:
+        """What is to be done with the links in one field."""
+        named = self.links.pop(name, {})
+        unnamed = self.links.get("", {})
+        if unnamed or self.recreated:
+            return {**unnamed, **named, **self.recreated}
+        return named
+
+
 class Planner:
     def __init__(
         self,
@@ -84,16 +120,16 @@ class Planner:
         self._waiting: list[tuple[type[Model], list[Change]]] = []
 
     def make(self, collapsed: Collapse, surplus: Callable[[], Deletions] | None = None) -> Agenda:
-        """The plan for the collapsed log, and for the deletions of rows that only REMOTE has
-        (``surplus``). What cannot be planned is held, or raises PlanError
+        """The plan for the collapsed log, which is used up, and for the deletions of rows that
+        only REMOTE has (``surplus``). What cannot be planned is held, or raises PlanError
         or NaturalKeyError where that was not asked for."""
         by_model = self._read(collapsed)
         # Children in other tables first: their natural key may tell the counterpart of the root.
         models = sorted(by_model, key=depth, reverse=True)
         for model in models:
-            self._read_tombstones(model, by_model[model])
+            self._read_tombstones(model, by_model[model].gone)
         for model in models:
-            self._plan_deletions(model, by_model[model])
+            self._plan_deletions(model, by_model[model].gone)
         for model in models:
             self._plan_writes(model, by_model[model])
         for model in models:
@@ -105,22 +141,27 @@ class Planner:
         self._arrange()
         return self.plan
 
-    def _read(self, collapsed: Collapse) -> dict[type[Model], dict[Any, Collapsed]]:
+    def _read(self, collapsed: Collapse) -> dict[type[Model], _Wanted]:
         """The log by models and primary keys instead of labels and texts."""
-        by_model: dict[type[Model], dict[Any, Collapsed]] = {}
-        for label, objects in collapsed.items():
+        by_model: dict[type[Model], _Wanted] = {}
+        while collapsed:
+            label = next(iter(collapsed))
+            objects = collapsed.pop(label)
             try:
                 model = self._model(label)
             except PlanError as error:
                 for text in objects:
                     self.holds.add_unread(label, text, error)
                 continue
-            read = by_model[model] = {}
-            for text, change in objects.items():
+            wanted = by_model[model] = _Wanted()
+            for text in list(objects):
+                change = objects.pop(text)
                 try:
-                    read[self._pk(model, text)] = change
+                    pk = self._pk(model, text)
                 except PlanError as error:
                     self.holds.add_unread(label, text, error)
+                else:
+                    wanted.add(pk, change, self.now)
         return by_model
 
     def _hold(self, model: type[Model], pk: Any, error: SynchroError, **how: Any) -> None:
@@ -160,16 +201,16 @@ class Planner:
 
     # -- deletions
 
-    def _read_tombstones(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
+    def _read_tombstones(self, model: type[Model], gone: dict[Any, Collapsed]) -> None:
         """Whatever asks for the counterpart of an object that is gone must know its natural
         key: a child's own key may lead over it."""
         lookup = natural_lookup(model)
         if lookup is not None:
             # What was also added in this window REMOTE cannot know, except by reference.
             keys = self.counterparts.tombstones[model] = {}
-            for pk, change in objects.items():
+            for pk, change in gone.items():
                 known = not change.added or bool(self.rivals.beaten(model))
-                if change.deleted and change.key is not None and known:
+                if change.key is not None and known:
                     try:
                         keys[pk] = self._tombstone_key(lookup, pk, change.key)
                     except PlanError as error:
@@ -188,8 +229,7 @@ class Planner:
                 f"object_id={object_id(lookup.model, pk)!r}).update(key=None)"
             ) from error
 
-    def _plan_deletions(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
-        gone = {pk: change for pk, change in objects.items() if change.deleted}
+    def _plan_deletions(self, model: type[Model], gone: dict[Any, Collapsed]) -> None:
         if len(family(model)) > 1:
             # A child that came back under its key brought its parent's row back unlogged.
             for pk in self.source.existing(model, gone):
@@ -304,28 +344,19 @@ class Planner:
 
     # -- writes
 
-    def _plan_writes(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
-        written = {pk: change for pk, change in objects.items() if change.written}
-        for chunk in batched(written, conf.batch_size):
+    def _plan_writes(self, model: type[Model], wanted: _Wanted) -> None:
+        written = wanted.written
+        for chunk in batched(list(written), conf.batch_size):
             present = self.source.existing(model, chunk)
             for pk in chunk:
                 if pk not in present:
+                    wanted.vanished.add(pk)
                     self._skip_as_vanished(model, pk, "write")
             pks = [pk for pk in chunk if pk in present]
             self._forget_vanished_counterparts(model, pks)
             self.counterparts.resolve(model, pks)
-            self._write(
-                model,
-                [
-                    Change(
-                        pk=pk,
-                        made=written[pk].made or self.now,
-                        origin=written[pk].origin,
-                        recreated=written[pk].recreated,
-                    )
-                    for pk in pks
-                ],
-            )
+            self._write(model, [written.pop(pk) for pk in pks])
+        wanted.written = {}
         self._bring_all_along()
 
     def _forget_vanished_counterparts(self, model: type[Model], pks: list[Any]) -> None:
@@ -523,30 +554,20 @@ class Planner:
 
     # -- links
 
-    def _plan_links(self, model: type[Model], objects: dict[Any, Collapsed]) -> None:
+    def _plan_links(self, model: type[Model], wanted: _Wanted) -> None:
         skip = skipped_fields(model)
-        self._check_links(model, objects)
+        self._check_links(model, wanted.links)
         fields = {field.name: field for field in automatic_links(model) if field.name not in skip}
         for name, field in fields.items():
-            wanted: dict[Any, LinkChange] = {}
-            for pk, change in objects.items():
-                if change.recreated:
-                    wanted[pk] = LinkChange(pk=pk, made=change.made or self.now, logged=False)
-                elif name in change.links:
-                    made, origin = change.links[name]
-                    wanted[pk] = LinkChange(pk=pk, made=made, origin=origin)
-                elif "" in change.links:
-                    made, origin = change.links[""]
-                    wanted[pk] = LinkChange(pk=pk, made=made, origin=origin)
-            if wanted:
-                self._link(model, field, wanted, objects)
+            links = wanted.of(name)
+            if links:
+                self._link(model, field, links, wanted.vanished)
 
     @staticmethod
-    def _check_links(model: type[Model], objects: dict[Any, Collapsed]) -> None:
+    def _check_links(model: type[Model], logged: Iterable[str]) -> None:
         """Raise PlanError if the log names links that the model does not have."""
         names = {field.name for field in model._meta.many_to_many} | {""}
-        unknown = {name for change in objects.values() for name in change.links} - names
-        for name in sorted(unknown):
+        for name in sorted(set(logged) - names):
             rows = f"ChangeLog.objects.filter(label={model._meta.label_lower!r}, field={name!r})"
             raise PlanError(
                 f"The change log has changes of the links {model._meta.label}.{name}, which is no "
@@ -558,21 +579,22 @@ class Planner:
         self,
         model: type[Model],
         field: ManyToManyField[Any, Any],
-        wanted: dict[Any, LinkChange],
-        objects: dict[Any, Collapsed],
+        links: dict[Any, LinkChange],
+        vanished: set[Any],
     ) -> None:
         other = concrete(field.related_model)
         try:
             self._check(other)
         except PlanError as error:
-            for pk in wanted:
+            for pk in links:
                 self.holds.add(model, pk, error, field=field.name)
             return
         planned = self.plan.links.setdefault((model, field.name), {})
-        for chunk in batched(wanted, conf.batch_size):
+        for chunk in batched(list(links), conf.batch_size):
+            wanted = {pk: links.pop(pk) for pk in chunk}
             present = self.source.existing(model, chunk)
             for pk in chunk:
-                if pk not in present and not objects[pk].written:
+                if pk not in present and pk not in vanished:
                     self._skip_as_vanished(model, pk, "link", field.name)
             pks = [pk for pk in chunk if pk in present]
             self.counterparts.resolve(model, pks)

@@ -37,10 +37,6 @@ class Done:
         self.pks: list[Any] = []
         self.remote_pks: list[Any] = []
 
-    def add(self, pk: Any, remote_pk: Any) -> None:
-        self.pks.append(pk)
-        self.remote_pks.append(remote_pk)
-
 
 Record = Mapping[tuple[str, str], Done]
 """(model label, action) -> objects."""

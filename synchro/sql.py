@@ -8,10 +8,11 @@ interface; the plain way works on all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 from math import isfinite, isnan
+from operator import itemgetter
 from typing import Any, Final, cast
 
 from django.conf import settings
@@ -71,9 +72,17 @@ def converter(
 
     if type(field) is DateTimeField and settings.USE_TZ and connection.vendor in _NAIVE:
         zone = connection.timezone
+        last: Any = None
+        text = ""
 
         def convert_time(value: Any) -> Any:
             # What Django makes of it, in one step instead of a dozen.
+            nonlocal last, text
+            if value is last and last is not None:
+                return text
+            if type(value) is datetime and value.tzinfo is zone is UTC:
+                last, text = value, value.isoformat(" ")[: -len("+00:00")]
+                return text
             if type(value) is datetime and value.tzinfo is not None:
                 return str(value.astimezone(zone).replace(tzinfo=None))
             return convert(value)
@@ -270,11 +279,11 @@ class TableWriter:
         assignments = ", ".join(f"{column} = %s" for column in self._own_columns())
         match = " AND ".join(f"{key} = %s" for key in keys)
         own = [index for index, key in enumerate(is_key) if not key]
-        order = [*own, *(index for index, key in enumerate(is_key) if key)]
+        in_order = itemgetter(*own, *(index for index, key in enumerate(is_key) if key))
         with self.connection.cursor() as cursor:
             cursor.executemany(
                 f"UPDATE {self._table()} SET {assignments} WHERE {match}",
-                [tuple(row[index] for index in order) for row in rows],
+                list(map(in_order, rows)),
             )
 
     # -- statements

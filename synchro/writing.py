@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -293,7 +294,8 @@ class ModelWriter:
             self._guarded({pk: self._with_defaults(row) for pk, row in new.items()}, self._insert)
 
     def _insert(self, rows: dict[Any, dict[str, Any]]) -> None:
-        values = [[row[field.attname] for field in self.insert_fields] for row in rows.values()]
+        names = [field.attname for field in self.insert_fields]
+        values = [_values(row, names) for row in rows.values()]
         if self.automatic:
             keys = self.inserter.insert(values, returning=True)
         else:
@@ -316,11 +318,11 @@ class ModelWriter:
 
     def _update_with(self, writer: TableWriter, rows: dict[Any, dict[str, Any]]) -> None:
         names = [field.attname for field in writer.fields[len(self.key_fields) :]]
+        known = self.counterparts.known(self.model)
+        # Rows that are updated are there, so that their keys are known.
+        keys = (key_values(self.model, known[pk]) for pk in rows)
         writer.update(
-            [
-                [*key_values(self.model, self._key_there(pk)), *(row[name] for name in names)]
-                for pk, row in rows.items()
-            ]
+            [(*key, *_values(row, names)) for key, row in zip(keys, rows.values(), strict=True)]
         )
 
     def _guarded(
@@ -450,6 +452,13 @@ class ModelWriter:
             journal.log(model, action, [(known[pk], self.changes[pk]) for pk in rows])
         self.work.done(model, "create", ((pk, known[pk]) for pk in new))
         self.work.done(model, "update", ((pk, known[pk]) for pk in old))
+
+
+def _values(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    if len(names) > 1:
+        found: tuple[Any, ...] = itemgetter(*names)(row)
+        return found
+    return tuple(row[name] for name in names)
 
 
 def _has_database_default(field: Field[Any, Any]) -> bool:

@@ -13,7 +13,8 @@ ROOT = Path(synchro.__file__).parent
 
 # From the bottom of the building to the roof. Names on one line do not know each other.
 LAYERS = [
-    ["exceptions", "chunks", "durations", "flags", "halving", "suspend", "legacy", "transient"],
+    ["asis", "exceptions", "chunks", "durations", "flags", "halving", "keysets"],
+    ["suspend", "legacy", "transient"],
     ["checkpoint", "fate", "graph", "keys"],
     ["names"],
     ["conf", "models", "takeover"],

@@ -228,6 +228,23 @@ def test_keys_that_change_places_leave_nothing_out():
     assert_same(Item)
 
 
+def test_a_key_that_moves_among_others_that_stay_is_found():
+    Item.objects.bulk_create([Item(code="a"), Item(code="b"), Item(code="c", name="x")])
+    forget()
+    execute(
+        f"UPDATE {table(Item)} SET name = 'x', code = CASE WHEN code = 'a' THEN 'd' ELSE code END"
+    )
+    assert sorted(logged(Item)) == [("a", DELETION), ("b", CHANGE), ("d", ADDITION)]
+
+
+def test_a_key_that_is_set_by_another_name_is_found():
+    if vendor() != "sqlite":
+        pytest.skip("only SQLite has other names for a key")
+    note = make(Note, name="a")
+    execute(f"UPDATE {table(Note)} SET rowid = {note.pk + 1}")
+    assert logged(Note) == [(str(note.pk), DELETION), (str(note.pk + 1), ADDITION)]
+
+
 def upsert(code: str, name: str) -> None:
     end = (
         "ON DUPLICATE KEY UPDATE name = VALUES(name)"

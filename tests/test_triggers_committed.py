@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connections, migrations, models, transaction
 from django.db.migrations.state import ProjectState
-from django.db.models.signals import post_migrate, pre_migrate
 from django.test import override_settings
+from django.utils import timezone
 
 from synchro import DisableSynchroLog, checks, synchronize
+from synchro.exceptions import TriggerError
+from synchro.keys import object_id
 from synchro.models import ADDITION, CHANGE, DELETION, ChangeLog
 from synchro.triggers import install, presence, silence
 from synchro.triggers.base import place
 from synchro.triggers.spec import Column, Table
 from synchro.triggers.vendors import dialect
 from tests.runs import LOCAL, REMOTE, logged
-from tests.testapp.models import Item, Note
-from tests.triggered import execute, quoted, triggers, vendor
+from tests.testapp.models import Appointment, Item, Note, Plant
+from tests.triggered import execute, migrate, quoted, shell, triggers, vendor
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=[LOCAL, REMOTE])
 
@@ -53,25 +57,6 @@ def table(model: type[models.Model]) -> str:
 
 
 # Other programs
-
-
-def shell(sql: str) -> subprocess.CompletedProcess[str]:
-    """Run SQL in the database's own shell. It knows nothing of Django."""
-    connection = connections[LOCAL]
-    settings = connection.settings_dict
-    name = str(settings["NAME"])
-    place = ["-h", settings["HOST"], "-U" if vendor() == "postgresql" else "-u", settings["USER"]]
-    port = ["-p" if vendor() == "postgresql" else "-P", str(settings["PORT"])]
-    command = {
-        "sqlite": ["sqlite3", "-cmd", ".timeout 10000", name, sql],
-        "postgresql": ["psql", "-v", "ON_ERROR_STOP=1", "-w", "-d", name, "-c", sql],
-        "mysql": ["mariadb", "-D", name, "-e", sql],
-    }[vendor()]
-    if vendor() != "sqlite":
-        command += [*place, *(port if settings["PORT"] else [])]
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
 
 
 def test_a_shell_is_captured():
@@ -285,19 +270,6 @@ def test_what_cannot_be_captured_is_said():
 # Migrations
 
 
-def migrate(*operations: Any) -> None:
-    """Operations on testapp in the way of `migrate`: with its signals, from the models as they
-    are in the code."""
-    migration = migrations.Migration("0001_x", "testapp")
-    migration.operations = list(operations)
-    config = apps.get_app_config("synchro")
-    options = {"sender": config, "app_config": config, "using": LOCAL}
-    pre_migrate.send(**options, plan=[(migration, False)])
-    with connections[LOCAL].schema_editor() as editor:
-        migration.apply(ProjectState.from_apps(apps), editor)
-    post_migrate.send(**options, plan=[(migration, False)])
-
-
 def columns(model: type[models.Model]) -> set[str]:
     with connections[LOCAL].cursor() as cursor:
         found = connections[LOCAL].introspection.get_table_description(
@@ -332,6 +304,105 @@ def test_a_table_that_is_rebuilt_regains_its_triggers():
     Note.objects.update(number=2)
     assert [action for _, action in logged(Note)] == [CHANGE]
     migrate(migrations.AlterField("note", "name", models.CharField(max_length=100)))
+
+
+def move(old: str, new: str) -> None:
+    execute(f"ALTER TABLE {quoted(old)} RENAME TO {quoted(new)}")
+
+
+def install_instead(capture: Table) -> None:
+    """The triggers of Note's table as they were before a migration."""
+    for trigger in presence.installed(LOCAL):
+        if trigger.table != Item._meta.db_table:
+            for sql in dialect(LOCAL).drop(trigger):
+                execute(sql)
+    for trigger in dialect(LOCAL).triggers(capture):
+        for sql in trigger.sql:
+            execute(sql)
+    presence.forget()
+
+
+def of_note() -> Table:
+    (found,) = (one for one in install._captures(LOCAL) if one.name == Note._meta.db_table)
+    assert isinstance(found, Table)
+    return found
+
+
+def writes_are_captured_as_those_of(model: type[models.Model]) -> None:
+    assert install.state(LOCAL).is_current
+    assert {one.table for one in presence.installed(LOCAL)} == {"testapp_note", "testapp_item"}
+    forget()
+    Note.objects.update(number=9)
+    Note.objects.all().delete()
+    assert [action for _, action in logged(model)] == [CHANGE, DELETION]
+    assert len(rows()) == 2
+
+
+def test_a_renamed_column_is_captured():
+    Note.objects.create(name="a")
+    state = ProjectState.from_apps(apps)
+    state.rename_field("testapp", "note", "number", "amount")
+    with connections[LOCAL].schema_editor() as editor:
+        editor.execute(f"ALTER TABLE {table(Note)} RENAME COLUMN number TO amount")
+    number = Column(name="amount", attribute="amount", kind="integer")
+    # As if the column were part of a natural key: so it is named in each trigger.
+    before = replace(of_note(), compared=("name", "amount"), tombstone=(number,))
+    install_instead(before)
+    migrate(migrations.RenameField("note", "amount", "number"), state=state)
+    writes_are_captured_as_those_of(Note)
+
+
+def test_a_renamed_key_column_is_captured():
+    Note.objects.create(name="a")
+    state = ProjectState.from_apps(apps)
+    state.rename_field("testapp", "note", "id", "uid")
+    before = of_note()
+    install.remove(LOCAL)
+    execute(f"ALTER TABLE {table(Note)} RENAME COLUMN id TO uid")
+    install_instead(
+        replace(
+            before,
+            key=(Column(name="uid", attribute="uid", kind="integer"),),
+            uniques=(("uid",),),
+        )
+    )
+    migrate(migrations.RenameField("note", "uid", "id"), state=state)
+    writes_are_captured_as_those_of(Note)
+
+
+def test_a_renamed_table_is_captured():
+    Note.objects.create(name="a")
+    state = ProjectState.from_apps(apps)
+    state.models["testapp", "note"].options["db_table"] = "older"
+    before = replace(of_note(), name="older")
+    install.remove(LOCAL)
+    move("testapp_note", "older")
+    install_instead(before)
+    migrate(migrations.AlterModelTable("note", "testapp_note"), state=state)
+    writes_are_captured_as_those_of(Note)
+
+
+def test_a_renamed_model_is_captured():
+    with override_settings(SYNCHRO_CAPTURE={"testapp.Plant": "triggers"}):
+        install.install(LOCAL)
+        (before,) = install._captures(LOCAL)
+        assert isinstance(before, Table)
+        install.remove(LOCAL)
+        state = ProjectState.from_apps(apps)
+        state.rename_model("testapp", "plant", "Herb")
+        move("testapp_plant", "testapp_herb")
+        for trigger in dialect(LOCAL).triggers(
+            replace(before, name="testapp_herb", label="testapp.herb")
+        ):
+            for sql in trigger.sql:
+                execute(sql)
+        migrate(migrations.RenameModel("Herb", "Plant"), state=state)
+        assert install.state(LOCAL).is_current
+        Plant.objects.bulk_create([Plant(name="a", serial=1)])
+        Plant.objects.update(serial=2)
+        execute(f"DELETE FROM {table(Plant)}")
+        assert [action for _, action in logged(Plant)] == [ADDITION, CHANGE, DELETION]
+        assert len(rows()) == 3
 
 
 def test_during_a_migration_nothing_is_lost():
@@ -446,25 +517,31 @@ def test_a_user_without_rights_on_synchros_tables_can_write():
         execute(f"DROP USER {name}")
 
 
+def long(text: str) -> str:
+    """A name of 63 bytes, as many as PostgreSQL takes."""
+    return text + "x" * (63 - len(text.encode()))
+
+
 def test_hostile_names_are_captured():
-    key = "order by'"
-    name = ("group 'by \\ ü" + "x" * 63)[:60]
-    column = "it's a -- key \\"
+    # Django itself cannot name what holds the character that the database quotes with.
+    mark = '"' if vendor() == "mysql" else "`"
+    key, column = long(f"order by' {mark} %s"), long(f"it's a -- key \\ {mark};")
+    name = long(f"group 'by \\ {mark} ü %d")
     spec = Table(
         name=name,
-        label="some.label'); DROP",
+        label="some.label'); DROP %s \\",
         content_type=None,
         key=(Column(name=key, attribute="id", kind="integer"),),
         compared=(column,),
         binary=frozenset({column}),
         ignored=(),
         tombstone=(Column(name=column, attribute="it's", kind="text"),),
-        uniques=((key,),),
+        uniques=((key,), (column,)),
     )
     try:
         execute(
             f"CREATE TABLE {quoted(name)} ({quoted(key)} integer PRIMARY KEY, "
-            f"{quoted(column)} varchar(20))"
+            f"{quoted(column)} varchar(20) UNIQUE)"
         )
         for trigger in dialect(LOCAL).triggers(spec):
             for sql in trigger.sql:
@@ -472,18 +549,75 @@ def test_hostile_names_are_captured():
         execute(f"INSERT INTO {quoted(name)} VALUES (1, 'a')")
         execute(f"UPDATE {quoted(name)} SET {quoted(column)} = 'b'")
         execute(f"UPDATE {quoted(name)} SET {quoted(column)} = 'b'")
+        execute(f"UPDATE {quoted(name)} SET {quoted(key)} = 2")
         execute(f"DELETE FROM {quoted(name)}")
-        found = ChangeLog.objects.order_by("pk").values_list("label", "action", "key")
-        (_, _, key_text) = found[2]
-        assert [row[:2] for row in found] == [
-            (spec.label, ADDITION),
-            (spec.label, CHANGE),
-            (spec.label, DELETION),
+        found = list(ChangeLog.objects.order_by("pk").values_list("label", "object_id", "action"))
+        assert found == [
+            (spec.label, "1", ADDITION),
+            (spec.label, "1", CHANGE),
+            (spec.label, "1", DELETION),
+            (spec.label, "2", ADDITION),
+            (spec.label, "2", DELETION),
         ]
-        assert "it's" in key_text
+        keys = ChangeLog.objects.filter(action=DELETION).values_list("key", flat=True)
+        assert [json.loads(str(one)) for one in keys] == [{"it's": "b"}] * 2
+        if vendor() == "postgresql":
+            forget()
+            execute(f"INSERT INTO {quoted(name)} VALUES (1, 'a')")
+            execute(f"TRUNCATE {quoted(name)}")
+            assert rows() == [("1", ADDITION), ("1", DELETION)]
     finally:
         for trigger in presence.installed(LOCAL):
             if trigger.table == name:
                 for sql in dialect(LOCAL).drop(trigger):
                     execute(sql)
         execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+
+
+# Times without zones
+
+
+def knows_zones() -> bool:
+    with connections[LOCAL].cursor() as cursor:
+        cursor.execute("SELECT CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'Europe/Warsaw')")
+        return cursor.fetchone() != (None,)
+
+
+@pytest.fixture
+def naive_times() -> Iterator[None]:
+    zone = settings.TIME_ZONE
+    if vendor() == "mysql" and not knows_zones():
+        zone = "UTC"
+    modes = {**FEW, "testapp.Appointment": "triggers"}
+    with override_settings(USE_TZ=False, TIME_ZONE=zone, SYNCHRO_CAPTURE=modes):
+        install.install(LOCAL)
+        yield
+
+
+def test_without_time_zones_times_are_logged_as_signals_log_them(naive_times):
+    before = timezone.now()
+    Item.objects.bulk_create([Item(code="a")])
+    (date,) = ChangeLog.objects.values_list("date", flat=True)
+    # SQLite knows milliseconds, and cuts the rest off.
+    assert before - timedelta(milliseconds=1) <= date
+    assert date <= timezone.now() + timedelta(milliseconds=1)
+
+
+def test_without_time_zones_a_time_in_a_key_is_written_as_signals_write_it(naive_times):
+    start = datetime(2026, 7, 2, 3, 4, 5, 60)
+    row = Appointment.objects.create(name="a", start=start)
+    Appointment.objects.update(room=2)
+    expected = object_id(Appointment, row.pk)
+    assert logged(Appointment) == [(expected, ADDITION), (expected, CHANGE)]
+    synchronize()
+    assert Appointment.objects.using(REMOTE).get().start == start
+
+
+def test_a_server_that_cannot_tell_the_time_of_the_project_gets_no_triggers():
+    if vendor() != "mysql" or knows_zones():
+        pytest.skip("this server knows all time zones")
+    with (
+        override_settings(USE_TZ=False, TIME_ZONE="Europe/Warsaw"),
+        pytest.raises(TriggerError, match="Europe/Warsaw.*mysql_tzinfo_to_sql"),
+    ):
+        install.install(LOCAL)

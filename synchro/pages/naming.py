@@ -65,6 +65,8 @@ class Names:
 
 
 def _name(row: Model) -> str:
+    if type(row).__str__ is Model.__str__:
+        return ""  # "Note object (1)" says no more than the key
     try:
         return str(row)
     except _UNNAMED:

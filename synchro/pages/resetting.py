@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from synchro.conf import conf
 from synchro.core import reset_synchro
 from synchro.exceptions import SynchroError
-from synchro.models import ChangeLog, Reference, SyncRun
+from synchro.models import ChangeLog, SyncRun
 from synchro.pages import trail
 from synchro.pages.addresses import address
 from synchro.pages.showing import model_name
@@ -33,7 +33,6 @@ def reset(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     try:
         local = conf.local
         context["rows"] = ChangeLog.objects.using(local).count()
-        context["references"] = Reference.objects.using(local).count()
         if conf.remote is not None:
             status = read_status(remote_alias(None))
             context |= {
@@ -50,9 +49,8 @@ def reset(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
 
 
 def _forget(request: HttpRequest) -> HttpResponse:
-    references = "references" in request.POST
     try:
-        reset_synchro(references=references)
+        reset_synchro()
     except (SynchroError, ImproperlyConfigured) as error:
         if conf.debug:
             raise

@@ -111,6 +111,11 @@ class Dialect(ABC):
 
     # -- what they share
 
+    def why_not(self) -> str:
+        """Why triggers of this database would log what is wrong, and the way out; empty if they
+        would not."""
+        return ""
+
     def triggers(self, capture: Capture) -> list[Trigger]:
         """The triggers of a table as they are to be."""
         if isinstance(capture, Links):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
@@ -17,6 +17,7 @@ from synchro.triggers import presence
 from synchro.triggers.base import Dialect, Trigger, place
 from synchro.triggers.spec import (
     Capture,
+    Table,
     captured_links,
     captured_models,
     captures,
@@ -111,7 +112,8 @@ def loosen(alias: str, apps: Iterable[str]) -> None:
     for capture in found:
         owner = capture.label if hasattr(capture, "label") else capture.owners[0].label
         if owner.partition(".")[0] in labels:
-            loose += vendor.triggers(coarse(capture))
+            known = _as_it_is(alias, coarse(capture))
+            loose += vendor.triggers(known) if known is not None else ()
     places = {trigger.place for trigger in there} & {trigger.place for trigger in loose}
     names = {trigger.name for trigger in loose}
     have = {trigger.name for trigger in there}
@@ -121,6 +123,22 @@ def loosen(alias: str, apps: Iterable[str]) -> None:
         [one for one in there if one.place in places and one.name not in names],
         None,
     )
+
+
+def _as_it_is(alias: str, capture: Capture) -> Capture | None:
+    """A capture with the key columns that its table has before a migration; None if it does not
+    fit the table."""
+    connection = connections[alias]
+    columns = capture.key if isinstance(capture, Table) else [one.column for one in capture.owners]
+    with connection.cursor() as cursor:
+        description = connection.introspection.get_table_description(cursor, capture.name)
+        if {column.name for column in columns} <= {column.name for column in description}:
+            return capture
+        names = connection.introspection.get_primary_key_columns(cursor, capture.name) or []
+    if not isinstance(capture, Table) or len(names) != len(capture.key):
+        return None
+    key = (replace(column, name=name) for column, name in zip(capture.key, names, strict=True))
+    return replace(capture, key=tuple(key))
 
 
 def _captures(alias: str) -> list[Capture]:
@@ -180,6 +198,8 @@ def _make_content_types(alias: str) -> None:
 def _change(alias: str, new: list[Trigger], old: list[Trigger], run: Run | None) -> None:
     vendor = dialect(alias)
     connection = connections[alias]
+    if new and (reason := vendor.why_not()):
+        raise TriggerError(f"{alias!r} gets no triggers: {reason}.")
     # New ones first: for a moment a change may be logged twice, but never not at all.
     statements = vendor.support() if new else []
     statements += [sql for trigger in new for sql in trigger.sql]

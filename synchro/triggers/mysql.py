@@ -46,12 +46,30 @@ class MySQL(Dialect):
             return f"CONCAT({shown}, '+00:00')" if settings.USE_TZ else shown
         return shown
 
+    def _zone(self) -> str:
+        """The time zone of the times in the change log."""
+        return str(self.connection.timezone_name if settings.USE_TZ else settings.TIME_ZONE)
+
+    def why_not(self) -> str:
+        zone = self._zone()
+        if zone == "UTC":
+            return ""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', %s)", [zone])
+            if cursor.fetchone() != (None,):
+                return ""
+        return (
+            f"the server does not know the time zone {zone!r}, in which the project stores times. "
+            "Load its tables of time zones (mysql_tzinfo_to_sql), set USE_TZ = True, or set "
+            "SYNCHRO_CAPTURE to 'signals'"
+        )
+
     def now(self) -> str:
-        zone = self.connection.timezone_name if settings.USE_TZ else settings.TIME_ZONE
+        zone = self._zone()
         if zone == "UTC":
             return "UTC_TIMESTAMP(6)"
-        # Without the server's tables of time zones it is the server's own time.
-        there = f"CONVERT_TZ(UTC_TIMESTAMP(6), '+00:00', {self.literal(str(zone))})"
+        # A write must not fail should the server have lost its tables of time zones.
+        there = f"CONVERT_TZ(UTC_TIMESTAMP(6), '+00:00', {self.literal(zone)})"
         return f"COALESCE({there}, NOW(6))"
 
     def json_text(self, text: str) -> str:
@@ -68,11 +86,15 @@ class MySQL(Dialect):
         def log(row: str, action: int) -> str:
             return f"{self.insert()} VALUES ({self.values(table, row, action)});"
 
-        same = " AND ".join(self._same(column.name, binary=True) for column in table.key)
+        same = " AND ".join(
+            self._same(column.name, binary=column.kind != spec.INTEGER) for column in table.key
+        )
         changed = "TRUE"
         if not table.coarse:
+            # Numbers first: they cost the least, and one difference is enough.
             columns = (
-                f"NOT ({self._same(name, binary=name in table.binary)})" for name in table.compared
+                f"NOT ({self._same(name, binary=name in table.binary)})"
+                for name in sorted(table.compared, key=lambda name: name in table.binary)
             )
             changed = " OR ".join(columns) or "FALSE"
         yield "i", self._statements(table.name, "INSERT", log("NEW", ADDITION))

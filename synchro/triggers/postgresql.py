@@ -111,7 +111,10 @@ class PostgreSQL(Dialect):
                 "BOTH",
                 [
                     changed,
-                    f"IF EXISTS (SELECT 1 FROM synchro_old o WHERE {gone}) THEN\n"
+                    "GET DIAGNOSTICS logged = ROW_COUNT",
+                    # If not all were logged, some rows are as they were, or have another key.
+                    "IF logged <> (SELECT count(*) FROM synchro_new) AND "
+                    f"EXISTS (SELECT 1 FROM synchro_old o WHERE {gone}) THEN\n"
                     f"    {deleted} WHERE {gone};\n    {added} WHERE {new};\n  END IF",
                 ],
             ),
@@ -150,6 +153,7 @@ class PostgreSQL(Dialect):
     def _body(self, statements: Iterable[str]) -> str:
         inner = "".join(f"  {statement};\n" for statement in statements)
         return (
+            "DECLARE logged bigint;\n"
             "BEGIN\n"
             f"  IF current_setting('{SETTING}', true) = '1' THEN RETURN NULL; END IF;\n"
             f"{inner}  RETURN NULL;\nEND"

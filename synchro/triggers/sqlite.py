@@ -8,7 +8,7 @@ model would keep Django from rebuilding that table.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -31,6 +31,8 @@ SILENCE = "synchro_silence"
 transaction that nobody else can look into."""
 REPLACED = "synchro_replaced"
 """What a statement is about to replace: REPLACE calls no delete trigger."""
+
+_ROWID: Final = ("rowid", "oid", "_rowid_")
 
 
 class SQLite(Dialect):
@@ -92,7 +94,10 @@ class SQLite(Dialect):
         yield (
             "k",
             self._statement(
-                name, "AFTER UPDATE", f"{log('OLD', DELETION)} {log('NEW', ADDITION)}", moved
+                name,
+                f"AFTER UPDATE{self._of(table, (column.name for column in table.key))}",
+                f"{log('OLD', DELETION)} {log('NEW', ADDITION)}",
+                moved,
             ),
         )
         yield "d", self._statement(name, "AFTER DELETE", log("OLD", DELETION))
@@ -101,22 +106,29 @@ class SQLite(Dialect):
                 "bi",
                 self._statement(name, "BEFORE INSERT", self._note_replaced(table, table.uniques)),
             )
-            unique = {column for group in table.uniques for column in group}
+            unique = sorted({column for group in table.uniques for column in group})
+            of = self._of(table, unique)
+            other = " OR ".join(map(self._differs, unique))
             yield (
                 "bu",
                 self._statement(
                     name,
-                    "BEFORE UPDATE",
+                    f"BEFORE UPDATE{of}",
                     self._note_replaced(table, table.uniques, but="OLD"),
-                    " OR ".join(map(self._differs, sorted(unique))),
+                    other,
                 ),
             )
-            yield (
-                "au",
-                self._statement(
-                    name, "AFTER UPDATE", replaced, " OR ".join(map(self._differs, sorted(unique)))
-                ),
-            )
+            yield "au", self._statement(name, f"AFTER UPDATE{of}", replaced, other)
+
+    def _of(self, table: Table, columns: Iterable[str]) -> str:
+        """The trigger is for statements that set one of these columns: for all others it costs
+        nothing."""
+        names = list(columns)
+        if not set(names).isdisjoint(table.ignored):
+            # A generated column is never set, and changes all the same.
+            return ""
+        # A key may be set by the other names that SQLite has for it.
+        return f" OF {', '.join([*map(self.quote, names), *_ROWID])}"
 
     def _note_replaced(
         self, table: Table, groups: Iterable[tuple[str, ...]], but: str = ""

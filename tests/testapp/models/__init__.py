@@ -1,5 +1,6 @@
 """Models of every kind that synchro promises to replay."""
 
+from tests.testapp.models.cascades import *  # noqa: F403
 from tests.testapp.models.inheritance import *  # noqa: F403
 from tests.testapp.models.links import *  # noqa: F403
 from tests.testapp.models.natural import *  # noqa: F403
