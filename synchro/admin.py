@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.timezone import localtime
@@ -258,7 +258,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("seconds"))
     def seconds(self, run: SyncRun) -> str | None:
-        return f"{(run.ended - run.started).total_seconds():.1f}" if run.ended else None
+        if run.ended is None:
+            return None
+        return number_format((run.ended - run.started).total_seconds(), 1)
 
     @admin.display(description=gettext_lazy("objects"))
     def objects(self, run: SyncRun) -> int:
