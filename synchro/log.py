@@ -176,12 +176,13 @@ def _read(rows: QuerySet[ChangeLog], *order: str) -> Iterator[LogRow]:
     # The drivers of MariaDB and MySQL take in all that a query finds at once.
     page = rows
     while True:
-        number_read = 0
-        for number_read, row in enumerate(_log_rows(page[:_ROWS_PER_PAGE]), start=1):
+        left = _ROWS_PER_PAGE
+        for row in _log_rows(page[:_ROWS_PER_PAGE]):
+            left -= 1
             yield row
-        if number_read < _ROWS_PER_PAGE:
+        if left:
             return
-        batch, number = page.values_list("batch", "id")[number_read - 1]
+        batch, number = page.values_list("batch", "id")[_ROWS_PER_PAGE - 1]
         behind = Q(id__gt=number)
         if batch is not None:
             behind = Q(batch=batch) & behind | Q(batch__gt=batch)
