@@ -43,7 +43,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     permission = ""
     """What a user needs, by SYNCHRO_REQUIRE_PERMISSIONS."""
-    actions: Sequence[Any] = ()
+    actions: Sequence[Any] | None = None
     sortable_by = ()
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
@@ -253,7 +253,8 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome_now(self, run: SyncRun) -> str:
-        return outcome_in_words(run)
+        kind = run.error.partition(":")[0]  # the sentence may quote values: see the run's page
+        return f"{outcome_in_words(run)}: {kind}" if kind else outcome_in_words(run)
 
     @admin.display(description=gettext_lazy("seconds"))
     def seconds(self, run: SyncRun) -> str | None:

@@ -20,7 +20,7 @@ from synchro.models import ADOPT, CANCELLED, DIED, DONE, HELD, RUNNING, Job, Syn
 from synchro.pages import access, trail
 from synchro.pages.addresses import address, change_address, list_address
 from synchro.pages.naming import Names
-from synchro.pages.showing import Showing, model_name
+from synchro.pages.showing import Showing, model_name, one_name
 from synchro.results import counted
 
 _PER_PAGE: Final = 100
@@ -206,7 +206,7 @@ def error_in_words(showing: Showing, job: Job) -> str:
 def _told(showing: Showing, one: dict[str, Any]) -> dict[str, Any]:
     label = str(one.get("model", ""))
     return {
-        "model": model_name(label),
+        "model": one_name(label),
         "key": one.get("key") if showing.visibility.model(label) else "",
         "address": change_address(showing.site, label, one.get("key")),
         "why": showing.why(label, str(one.get("reason", "")), str(one.get("detail", ""))),
