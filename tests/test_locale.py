@@ -7,10 +7,14 @@ import io
 import re
 
 import pytest
+from django.contrib import admin
+from django.contrib.admin.utils import label_for_field
 from django.template import Context, Template
 from django.utils import translation
 
 from scripts import messages
+from synchro.models import ChangeLog, HeldChange, Reference, SyncRun
+from synchro.results import counted
 
 LANGUAGES = ["de", "es", "fr", "pl"]
 
@@ -157,3 +161,36 @@ def test_templates_say_one_two_and_five(language):
     text = next(text for text in counted_texts() if "{{ number }} object{%" in text)
     with translation.override(language):
         assert [rendered(text, number) for number in (1, 2, 5)] == said[language]
+
+
+def test_what_a_run_did_is_said_in_whole_phrases(language):
+    said = {
+        "de": ["1 angelegt", "2 angelegt"],
+        "es": ["1 creado", "2 creados"],
+        "fr": ["1 créé", "2 créés"],
+        "pl": ["dodano 1", "dodano 2"],
+    }
+    with translation.override(language):
+        assert [counted("create", number) for number in (1, 2)] == said[language]
+
+
+@pytest.mark.parametrize("model", [ChangeLog, HeldChange, Reference, SyncRun])
+def test_columns_and_filters_of_the_lists_have_names_to_translate(language, model):
+    known = catalog(language).messages
+    options = admin.site.get_model_admin(model)
+    fields = [name for name in options.list_filter if isinstance(name, str)]
+    with translation.override("en"):
+        for name in (*options.list_display, *fields):
+            assert str(label_for_field(name, model, options)) in known
+
+
+def test_templates_have_no_text_that_is_not_translated(language):
+    for file in sorted((messages.PACKAGE / "templates").rglob("*.html")):
+        text = file.read_text("utf-8")
+        text = re.sub(r"{% blocktranslate.*?{% endblocktranslate %}", "", text, flags=re.DOTALL)
+        text = re.sub(r"{[%#{].*?[%#}]}", "", text, flags=re.DOTALL)
+        shown = re.findall(r' (?:alt|aria-label|placeholder|title)="(.*?)"', text)
+        for button in re.findall(r'<input type="submit".*?>', text):
+            shown += re.findall(r' value="(.*?)"', button)
+        shown += re.sub(r"<.*?>|&\w+;", " ", text, flags=re.DOTALL).split()
+        assert not [word for word in shown if re.search(r"[A-Za-z]", word)], file.name
