@@ -77,11 +77,34 @@ class Resolver:
         if depth < _DEEPEST:
             for field in foreign_keys(model):
                 value = values.get(field.attname)
-                if value is not None and points_at_key(field):
+                if value is None:
+                    continue
+                if points_at_key(field):
                     parent = self._gone(target(field), value, depth + 1)
-                    if parent is not None:
-                        field.set_cached_value(instance, parent)
+                else:
+                    parent = self._gone_by(target(field), field.target_field, value, depth + 1)
+                if parent is not None:
+                    field.set_cached_value(instance, parent)
         return instance
+
+    def _gone_by(self, model: type[Model], field: Any, value: Any, depth: int) -> Model | None:
+        """A parent that is no longer there, found by another unique value than its key: that is
+        known until the log has been sealed."""
+        if model._base_manager.using(self.alias).filter(**{field.attname: value}).exists():
+            return None
+        label = model._meta.label_lower
+        rows = [(row.object_id, row.key) for row in self.rows if row.label == label]
+        rows += (
+            ChangeLog.objects.using(self.alias)
+            .filter(label=label, action=DELETION, key__startswith=MARK)
+            .order_by("id")
+            .values_list("object_id", "key")
+        )
+        for object_id, key in reversed(rows):
+            instance = self._instance(label, object_id, str(key), depth)
+            if instance is not None and instance.__dict__.get(field.attname) == value:
+                return instance
+        return None
 
     def _gone(self, model: type[Model], pk: Any, depth: int) -> Model | None:
         """A parent that is no longer there, as far as the log knows it."""
