@@ -27,9 +27,10 @@ from synchro import log
 from synchro.conf import conf
 from synchro.exceptions import SynchroError
 from synchro.liveness import outcome_in_words
-from synchro.models import ChangeLog, HeldChange, Overview, Reference, SyncRun
+from synchro.models import ChangeLog, HeldChange, Overview, Peer, Reference, SyncRun
+from synchro.nodes import own_node
 from synchro.pages import access, held
-from synchro.pages.addresses import address, change_address
+from synchro.pages.addresses import change_address, site_address
 from synchro.pages.paging import LongPaginator
 from synchro.pages.showing import model_name
 from synchro.pages.visibility import Visibility
@@ -52,6 +53,7 @@ class ReadOnlyAdmin(ModelAdmin):
     empty_value_display = _EMPTY
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        request.current_app = self.admin_site.name
         title = capfirst(str(self.model._meta.verbose_name_plural))
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
@@ -70,6 +72,15 @@ class ReadOnlyAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        """Only what the filters ask for: by other look-ups one could guess, letter by letter, what
+        no page shows (natural keys, what a database said when it refused a row)."""
+        filters = self.get_list_filter(request)
+        own = {getattr(one, "parameter_name", one) for one in filters}
+        name = lookup.partition("__")[0]
+        fields = {field.name for field in self.opts.get_fields()}
+        return lookup in own or name in filters or name not in fields
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request).using(conf.local)
         return self.only_visible(request, rows)
@@ -77,12 +88,10 @@ class ReadOnlyAdmin(ModelAdmin):
     def only_visible(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Without rows about objects of models that the user may not view."""
         seen = Visibility(request, self.admin_site)
-        hidden = [
-            model._meta.label_lower
-            for model in apps.get_models()
-            if not seen.model(model._meta.label_lower)
-        ]
-        return rows.exclude(label__in=hidden) if hidden else rows
+        labels = [model._meta.label_lower for model in apps.get_models()]
+        visible = [label for label in labels if seen.model(label)]
+        everything = request.user.is_superuser and len(visible) == len(labels)
+        return rows if everything else rows.filter(label__in=visible)
 
     def object_link(self, label: str, key: str) -> str:
         """The key of an object, as a link to its page if there is one."""
@@ -119,7 +128,8 @@ class ModelFilter(SimpleListFilter):
         return [(label, model_name(label)) for label in labels]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(label=self.value()) if self.value() else queryset
+        label = self.value()
+        return queryset.filter(label=label.replace("\0", "")) if label else queryset
 
 
 class BatchFilter(SimpleListFilter):
@@ -148,6 +158,8 @@ class BatchFilter(SimpleListFilter):
 
 class ChangeLogAdmin(ReadOnlyAdmin):
     permission = access.VIEW_LOG
+    exclude = ("content_type", "key")
+    """The key has values of the object: a preview shows it to those who may see them."""
     list_display = ("made_at", "action", "model_name", "object_key", "field", "batch", "origin")
     list_filter = (ModelFilter, "action", BatchFilter, "date")
     search_fields = ("object_id",)
@@ -217,7 +229,11 @@ class ReferenceAdmin(ReadOnlyAdmin):
         return row.remote_object_id if kept_here else row.local_object_id
 
     def key_is(self, key: str) -> Q:
-        return Q(local_object_id=key) | Q(remote_object_id=key)
+        # The indexes lead over the node.
+        nodes = ["", *Peer.objects.using(conf.local).values_list("node", flat=True)]
+        ours = [] if conf.remote is None else [own_node(conf.local).uid]
+        found = Q(local_object_id=key) | Q(remote_object_id=key)
+        return Q(node__in=[*nodes, *ours]) & found
 
 
 class SyncRunAdmin(ReadOnlyAdmin):
@@ -249,7 +265,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("started"))
     def run_link(self, run: SyncRun) -> Any:
-        return _linked_run(run)
+        return _linked_run(self.admin_site, run)
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome_now(self, run: SyncRun) -> str:
@@ -273,7 +289,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        return _redirect(request, "run", object_id)
+        return _redirect(request, self.admin_site, "run", object_id)
 
 
 class HeldChangeAdmin(ReadOnlyAdmin):
@@ -307,7 +323,7 @@ class HeldChangeAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("object"))
     def held_link(self, row: HeldChange) -> Any:
         try:
-            found = address(None, "held", row.pk)
+            found = site_address(self.admin_site, "held", row.pk)
         except NoReverseMatch:
             return row.object_id
         return format_html('<a href="{}">{}</a>', found, row.object_id)
@@ -335,7 +351,7 @@ class HeldChangeAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        return _redirect(request, "held", object_id)
+        return _redirect(request, self.admin_site, "held", object_id)
 
 
 class OverviewAdmin(ReadOnlyAdmin):
@@ -345,22 +361,22 @@ class OverviewAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         access.require(request, self.permission)
-        return _redirect(request, "synchro")
+        return _redirect(request, self.admin_site, "synchro")
 
 
-def _linked_run(run: SyncRun) -> Any:
+def _linked_run(site: AdminSite, run: SyncRun) -> Any:
     started = date_format(localtime(log.aware(run.started)), "DATETIME_FORMAT")
     try:
-        found = address(None, "run", run.pk)
+        found = site_address(site, "run", run.pk)
     except NoReverseMatch:
         return started
     return format_html('<a href="{}">{}</a>', found, started)
 
 
-def _redirect(request: HttpRequest, name: str, *keys: str) -> HttpResponse:
+def _redirect(request: HttpRequest, site: AdminSite, name: str, *keys: str) -> HttpResponse:
     """To a page of synchro, if the project has put them into its ``urlpatterns``."""
     try:
-        return HttpResponseRedirect(address(request, name, *keys))
+        return HttpResponseRedirect(site_address(site, name, *keys))
     except NoReverseMatch:
         messages.warning(
             request,
@@ -369,7 +385,7 @@ def _redirect(request: HttpRequest, name: str, *keys: str) -> HttpResponse:
                 "include(('synchro.urls', 'synchro'), namespace='synchro')) to urlpatterns."
             ),
         )
-        return HttpResponseRedirect(reverse("admin:index"))
+        return HttpResponseRedirect(reverse("admin:index", current_app=site.name))
 
 
 def register(site: AdminSite) -> None:

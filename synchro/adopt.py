@@ -64,7 +64,7 @@ class Adoption:
 
 def is_copy(local: Side, remote: Side) -> bool:
     """Whether the two databases are copies of one."""
-    return local.has_tables and remote.has_tables and local.uid == remote.uid
+    return local.has_tables and remote.has_tables and bool(local.uid) and local.uid == remote.uid
 
 
 def countable(local: Side) -> list[tuple[str, int]]:

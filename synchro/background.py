@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 from django.utils import timezone, translation
 
 from synchro import history
@@ -45,7 +45,7 @@ def do(job: Job, work: Work) -> None:
     try:
         with Tracker(job) as tracker:
             work(tracker)
-    except (SynchroError, ImproperlyConfigured, DatabaseError) as error:
+    except (SynchroError, ImproperlyConfigured, Error) as error:
         if job.outcome == RUNNING:
             history.fail(job, error)
         if conf.debug:

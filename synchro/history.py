@@ -15,7 +15,7 @@ import zlib
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import DatabaseError
+from django.db import Error
 from django.db.models import Model, Q
 from django.utils import timezone
 
@@ -85,7 +85,7 @@ def close(job: Job, *fields: str) -> None:
     job.ended = timezone.now()
     try:
         job.save(using=job._state.db, update_fields=["ended", "outcome", *fields])
-    except DatabaseError as error:
+    except Error as error:
         # The job itself is over; the next run notes that this one did not come to an end.
         logger.warning("The end of %s could not be written down: %s", job, error)
 

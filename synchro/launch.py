@@ -67,7 +67,8 @@ def start_preview(user: str, *, full: bool = False) -> Preview:
     """Begin to make a preview of the next run to SYNCHRO_REMOTE."""
     alias = remote_alias(None)
     old = Preview.objects.using(conf.local).filter(user=user)
-    outdated = [one.pk for one in old if log.aware(one.started) < timezone.now() - _KEPT]
+    now = log.aware(timezone.now())
+    outdated = [one.pk for one in old if log.aware(one.started) < now - _KEPT]
     _forget(outdated + [one.pk for one in old[2:]])
 
     def work(tracker: Tracker) -> None:
@@ -75,7 +76,7 @@ def start_preview(user: str, *, full: bool = False) -> Preview:
         plan = diff(alias, full=full, flags=SyncFlags.CONTINUE_ON_FAILURE, tracker=tracker)
         rows = (
             PreviewEntry(
-                preview=preview,
+                preview_id=preview.pk,
                 label=entry.model,
                 action=entry.action,
                 name=entry.name,

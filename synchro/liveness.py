@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from django.db import Error
 from django.utils import timezone
+from django.utils.connection import ConnectionDoesNotExist
 
 from synchro import log
 from synchro.conf import conf
@@ -24,7 +26,7 @@ def is_going_on(job: Job) -> bool:
     clocks say; a job that holds none must have given a sign of life lately."""
     if job.outcome != RUNNING:
         return False
-    age = abs(timezone.now() - log.aware(job.beat or job.started))
+    age = abs(log.aware(timezone.now()) - log.aware(job.beat or job.started))
     if age < _FRESH:
         return True
     if isinstance(job, SyncRun) and job.node:
@@ -32,8 +34,8 @@ def is_going_on(job: Job) -> bool:
             here = Side(alias=conf.local, uid=own_node(conf.local).uid, has_tables=True)
             there = Side(alias=job.remote, uid=job.node, has_tables=True)
             return is_taken(here, there)
-        except NodeError:
-            return False
+        except (NodeError, Error, ConnectionDoesNotExist):
+            pass  # nobody can tell, so that its own signs of life have to
     return age < SILENCE
 
 

@@ -180,9 +180,12 @@ def _read(rows: QuerySet[ChangeLog], *order: str) -> Iterator[LogRow]:
         for row in _log_rows(page[:_ROWS_PER_PAGE]):
             left -= 1
             yield row
-        if left:
+        last = None
+        if not left:
+            last = page.values_list("batch", "id")[_ROWS_PER_PAGE - 1 : _ROWS_PER_PAGE].first()
+        if last is None:
             return
-        batch, number = page.values_list("batch", "id")[_ROWS_PER_PAGE - 1]
+        batch, number = last
         behind = Q(id__gt=number)
         if batch is not None:
             behind = Q(batch=batch) & behind | Q(batch__gt=batch)

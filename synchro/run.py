@@ -90,6 +90,16 @@ class Limits:
         if self.tracker is not None:
             self.tracker.tell(stage, model, done, total)
 
+    def compared(self, model: str, done: int, total: int) -> None:
+        """So many rows of a model have been compared. Raises CancelledError, too."""
+        if self.tracker is not None:
+            self.tracker.tell("plan", model, done, total)
+
+    def ready(self, done: int) -> None:
+        """Nothing is left to be done but COMMIT: the last moment to be given up."""
+        if self.tracker is not None:
+            self.tracker.tell("complete", "", done, done)
+
 
 class _Parts(NamedTuple):
     """What one pass over the changes works with."""
@@ -187,7 +197,7 @@ class Run:
         else:
             # REMOTE keeps no proof: what this process knows must be written down.
             persist(self._move_checkpoint, f"Noting on {self.local.alias!r} what was sent")
-        self.limits.tell("complete", "", self._current, self._current)
+        self.limits.callback("complete", self._current, self._current)
         return SyncResult(
             changed=bool(logged or self.limits.full) and not outcome.is_empty,
             counts={name: len(done.pks) for name, done in outcome.record.items() if done.pks},
@@ -346,6 +356,7 @@ class Run:
                 counterparts,
                 received_batch=self.peer.received_batch,
                 takes=selection.audits,
+                progress=self.limits.compared,
             )
             logged.more = audit.changes()
             surplus = audit.surplus
@@ -393,6 +404,7 @@ class Run:
                 accept=self._acceptable(),
             )
             counts = {name: len(done.pks) for name, done in record.items()}
+            self.limits.ready(self._current)
             self.fate.sending(self.sealed.number, counts, agenda.skipped)
         return _Outcome(agenda, record, held)
 

@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 from typing import Any, Final, Self
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 from django.utils import timezone
 
 from synchro.exceptions import CancelledError
@@ -83,7 +83,7 @@ class Tracker:
             stage, model, done, total = self._progress
             rows.update(stage=stage, model=model, done=done, total=total, beat=timezone.now())
             self._cancelled_by = rows.values_list("cancelled_by", flat=True).first() or ""
-        except DatabaseError as error:
+        except Error as error:
             # Busy, or lost: the job itself goes on, and this is tried again.
             logger.debug("The progress of %s could not be written down: %s", job, error)
             connection.close()

@@ -5,11 +5,15 @@ For an admin site of the project's own: ``include((urls_of(site), "synchro"), na
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.http import HttpResponse
 from django.urls import URLPattern, path
 
 from synchro.pages import access
+from synchro.pages.addresses import SITE
 from synchro.pages.adopting import adopt
 from synchro.pages.held import held_change
 from synchro.pages.overview import overview
@@ -37,10 +41,18 @@ _PAGES: tuple[tuple[str, access.View, str, tuple[str, ...], str], ...] = (
 )
 
 
+def _page(
+    site: AdminSite, view: access.View, needs: str, methods: tuple[str, ...]
+) -> Callable[..., HttpResponse]:
+    found = access.page(view, site, needs=needs, methods=methods)
+    setattr(found, SITE, site.name)
+    return found
+
+
 def urls_of(site: AdminSite) -> list[URLPattern]:
     """The pages of synchro for the users and in the look of an admin site."""
     return [
-        path(route, access.page(view, site, needs=needs, methods=methods), name=name)
+        path(route, _page(site, view, needs, methods), name=name)
         for route, view, needs, methods, name in _PAGES
     ]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
@@ -309,10 +310,9 @@ def test_the_admin_says_where_the_pages_have_no_address(boss):
 office = AdminSite(name="office")
 register(office)
 urlpatterns = [
-    path("admin/", include("tests.urls")),
     path("office/", office.urls),
     path("office-synchro/", include((urls_of(office), "synchro"), namespace="office-synchro")),
-    path("x/admin/", __import__("django.contrib.admin", fromlist=["site"]).site.urls),
+    path("admin/", admin.site.urls),
     path("synchro/", include(("synchro.urls", "synchro"), namespace="synchro")),
 ]
 
@@ -330,6 +330,19 @@ def test_the_pages_belong_to_any_admin_site():
     assert "/office/synchro/changelog/" in page
     response = client.post("/office-synchro/preview/")
     assert response["Location"].startswith("/office-synchro/preview/")
+    held_seat()
+    held = HeldChange.objects.using(REMOTE).get()
+    run = SyncRun.objects.first()
+    for site, pages in (("office", "office-synchro"), ("admin", "synchro")):
+        address = f"/{site}/synchro/heldchange/"
+        page = text_of(client.get(address))
+        assert f'href="/{pages}/held/{held.pk}/"' in page
+        assert f'href="/{pages}/preview/"' in page
+        page = text_of(client.get(f"/{site}/synchro/syncrun/"))
+        assert f'href="/{pages}/run/{run.pk}/"' in page
+        assert client.get(f"/{site}/synchro/overview/")["Location"] == f"/{pages}/"
+        data = {"action": "retry", "_selected_action": [str(held.pk)], "index": "0"}
+        assert client.post(address, data)["Location"].startswith(f"/{pages}/run/")
 
 
 # -- overview
@@ -562,9 +575,13 @@ def test_models_can_be_ticked_whole(boss):
     Seat.objects.create(name="b", position=1)
     made = preview(boss)
     address = f"/synchro/preview/{made.pk}/"
-    boss.post(address, {"choose": "*"})
+    response = boss.post(address, {"choose": "*"})
+    assert response["Location"] == f"{address}#synchro-objects"
     assert made.entries.filter(chosen=True).count() == 2
-    boss.post(address, {"clear": "testapp.seat"})
+    response = boss.post(address, {"clear": "testapp.seat"})
+    # The next press of the tab key goes on from where the button was.
+    assert response["Location"] == f"{address}#model-testapp.seat"
+    assert 'id="model-testapp.seat"' in text_of(boss.get(address))
     assert [one.label for one in made.entries.filter(chosen=True)] == ["testapp.note"]
     boss.post(address, {"chosen": "1"})
     assert_same(Note)
@@ -580,7 +597,7 @@ def test_ticks_are_kept_from_page_to_page(boss):
     pks = list(made.entries.values_list("pk", flat=True))
     data = {"on_page": pks[:50], "ticked": pks[:2], "to": "p=2"}
     response = boss.post(address, data)
-    assert response["Location"] == f"{address}?p=2"
+    assert response["Location"] == f"{address}?p=2#synchro-objects"
     page = text_of(boss.get(response["Location"]))
     assert page.count('name="ticked"') == 10
     assert made.entries.filter(chosen=True).count() == 2
@@ -616,7 +633,7 @@ def test_a_preview_can_be_filtered_and_searched(boss):
     boss.post(address, {"choose": "shown", "here": "action=update"})
     assert shown(chosen="1") == 1
     response = boss.post(address, {"search": "1", "q": "n&ew", "here": "action=create&p=3&x=1"})
-    assert response["Location"] == f"{address}?action=create&q=n%26ew"
+    assert response["Location"] == f"{address}?action=create&q=n%26ew#synchro-objects"
 
 
 def test_a_preview_is_out_of_date_after_a_run(boss):

@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
@@ -50,7 +51,7 @@ def adopt(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
         if context["is_copy"]:
             numbers = [(model_name(label), number) for label, number in countable(here)]
             context |= {"numbers": numbers, "total": sum(number for _name, number in numbers)}
-    except (SynchroError, ImproperlyConfigured) as error:
+    except (SynchroError, ImproperlyConfigured, DatabaseError) as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(address(request, "synchro"))
     return TemplateResponse(request, "synchro/adopt.html", context)

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.contrib.admin.utils import display_for_value
-from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,16 +17,19 @@ from django.utils.translation import ngettext
 
 from synchro.conf import conf
 from synchro.core import diff, discard_held
+from synchro.entries import plain
 from synchro.exceptions import SynchroError
 from synchro.flags import SyncFlags
+from synchro.graph import concrete, points_at_key
 from synchro.held import changes_held
 from synchro.inspecting import both
 from synchro.models import EXCLUDED, HeldChange
 from synchro.names import model_named
 from synchro.pages import access, trail
 from synchro.pages.addresses import address, change_address, list_address
+from synchro.pages.naming import Names
 from synchro.pages.runs import launch
-from synchro.pages.showing import Showing, one_name
+from synchro.pages.showing import Showing, one_name, value
 from synchro.pairs import remote_alias, sides
 from synchro.preview import Plan
 from synchro.tracking import Tracker
@@ -54,7 +56,7 @@ def held_change(request: HttpRequest, *, site: AdminSite, pk: int) -> HttpRespon
         messages.error(request, str(error))
         return HttpResponseRedirect(address(request, "synchro"))
     showing = Showing(request, site)
-    if found is None or not showing.visibility.model(found.label):
+    if found is None or not showing.visibility.row(found.label, found.object_id):
         raise Http404(_("There is no held change %d.") % pk)
     if request.method == "POST":
         return resolve(request, site, [found])
@@ -83,13 +85,22 @@ def _both_sides(showing: Showing, found: HeldChange) -> dict[str, Any]:
     model = model_named(found.label)
     rows = []
     hidden = 0
+    names = Names(there.alias)
     fields = [*model._meta.concrete_fields, *model._meta.many_to_many] if model else []
     for field in fields:
         if not showing.visibility.field(found.label, field.name) and not field.primary_key:
             hidden += 1
             continue
-        left, right = _value(ours, field), _value(theirs, field)
-        rows.append((showing.field_name(found.label, field.name), left, right, left != right))
+        left = _value(showing, names, ours, field, here=True)
+        right = _value(showing, names, theirs, field, here=False)
+        different = left != right or (
+            # What is shown is shortened.
+            ours is not None
+            and theirs is not None
+            and not field.is_relation
+            and plain(field.value_from_object(ours)) != plain(field.value_from_object(theirs))
+        )
+        rows.append((showing.field_name(found.label, field.name), left, right, different))
     return {
         "rows": rows,
         "hidden": hidden,
@@ -99,23 +110,28 @@ def _both_sides(showing: Showing, found: HeldChange) -> dict[str, Any]:
     }
 
 
-def _value(row: Model | None, field: Any) -> str:
-    """A field of an object as the admin writes it."""
+def _value(showing: Showing, names: Names, row: Model | None, field: Any, *, here: bool) -> str:
+    """A field of an object of one side, as the pages write it."""
     if row is None:
         return ""
     if field.many_to_many:
-        names = [str(one) for one in getattr(row, field.name).all()[: _SHOWN_LINKS + 1]]
-        more = len(names) > _SHOWN_LINKS
-        return ", ".join(sorted(names[:_SHOWN_LINKS])) + (", …" if more else "")
-    if field.is_relation:
-        try:
-            found = getattr(row, field.name)
-        except ObjectDoesNotExist:
-            found = getattr(row, field.attname)
-        return "–" if found is None else str(found)
-    if field.choices:
-        return str(getattr(row, f"get_{field.name}_display")())
-    return str(display_for_value(getattr(row, field.attname), "–"))
+        links = getattr(row, field.name).using(row._state.db).order_by("pk")
+        keys = [str(key) for key in links.values_list("pk", flat=True)[: _SHOWN_LINKS + 1]]
+        shown = sorted(_names(showing, names, field, keys[:_SHOWN_LINKS], here=here))
+        return ", ".join(shown) + (", …" if len(keys) > _SHOWN_LINKS else "")
+    found = field.value_from_object(row)
+    if found is not None and field.is_relation and points_at_key(field):
+        return _names(showing, names, field, [str(found)], here=here)[0]
+    return value(plain(found), field)
+
+
+def _names(
+    showing: Showing, names: Names, field: Any, keys: list[str], *, here: bool
+) -> list[str]:
+    """What a relation leads to: the names that the user may view, else the keys."""
+    label = concrete(field.related_model)._meta.label_lower
+    showing.load(names, label, keys, here=here)
+    return [names.get(label, key, here=here) or key for key in keys]
 
 
 def resolve(request: HttpRequest, site: AdminSite, found: list[HeldChange]) -> HttpResponse:

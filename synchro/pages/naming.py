@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError
 from django.db.models import Model
 
@@ -14,15 +13,7 @@ from synchro.exceptions import NaturalKeyError
 from synchro.keys import load_object_id, object_id
 from synchro.names import model_named
 
-_UNNAMED: Final = (
-    ArithmeticError,
-    AttributeError,
-    DatabaseError,
-    LookupError,
-    ObjectDoesNotExist,
-    TypeError,
-    ValueError,
-)
+_LONGEST: Final = 200
 
 
 class Names:
@@ -69,7 +60,8 @@ def _name(row: Model) -> str:
     if type(row).__str__ is Model.__str__:
         return ""  # "Note object (1)" says no more than the key
     try:
-        return str(row)
-    except _UNNAMED:
-        # A project's __str__ may expect more than a row has: its key is shown.
+        found = str(row)
+    except Exception:
+        # A project's __str__ may expect more than a row has, and raise anything: the key is shown.
         return ""
+    return found if len(found) <= _LONGEST else f"{found[: _LONGEST - 1]}…"

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Final
 
 from django.core.paginator import Paginator
-from django.db.models import Max, Min, QuerySet
+from django.db.models import QuerySet
 
 MOST: Final = 10_000
 """Rows of a filtered list that are counted, and can be leafed through."""
@@ -26,8 +26,10 @@ class LongPaginator(Paginator):
         rows = self._rows.order_by()
         if self._is_filtered:
             return rows.values("pk")[:MOST].count()
-        ends = rows.aggregate(first=Min("pk"), last=Max("pk"))
-        return 0 if ends["last"] is None else int(ends["last"] - ends["first"] + 1)
+        # One end at a time: SQLite reads the whole table for both at once.
+        keys = rows.order_by("pk").values_list("pk", flat=True)
+        first, last = keys.first(), keys.last()
+        return 0 if first is None or last is None else int(last - first + 1)
 
     @property
     def _rows(self) -> QuerySet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, Final
+from urllib.parse import quote
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
@@ -20,6 +21,7 @@ from synchro.entries import CREATE, DELETE, SKIP, UPDATE, Entry
 from synchro.exceptions import SynchroError
 from synchro.launch import changed_since, check, saved_plan, start_preview
 from synchro.models import CANCELLED, DONE, Preview, PreviewEntry
+from synchro.names import model_named
 from synchro.pages import access, trail
 from synchro.pages.addresses import address
 from synchro.pages.runs import ask_to_cancel, error_in_words, launch, progress
@@ -94,17 +96,21 @@ def _filtered(showing: Showing, found: Preview, query: QueryDict) -> QuerySet[Pr
     seen = [label for label in labels if showing.visibility.model(label)]
     rows = rows.filter(label__in=seen)
     if query.get("model"):
-        rows = rows.filter(label=query["model"])
+        rows = rows.filter(label__in={query["model"]} & set(seen))
     if query.get("action"):
-        rows = rows.filter(action=query["action"])
+        rows = rows.filter(action__in={query["action"]} & {*_WRITING, SKIP})
     if query.get("chosen"):
         rows = rows.filter(chosen=True)
-    text = query.get("q", "").strip()
+    text = query.get("q", "").replace("\0", "").strip()
     if text:
         # By what is shown only: a search must not tell what a page keeps to itself.
-        named = [label for label in seen if showing.shows_names(label)]
-        bare = Q(name=text) | Q(name__startswith=f"{text} (")
-        rows = rows.filter(bare | Q(label__in=named, name__icontains=text))
+        limits = showing.visibility.limits_rows
+        named = [label for label in seen if showing.shows_names(label) and not limits(label)]
+        wanted = Q(label__in=named, name__icontains=text)
+        if " (" not in text:
+            # The key, without what may follow it in brackets.
+            wanted |= Q(name=text) | Q(name__startswith=f"{text} (")
+        rows = rows.filter(wanted)
     return rows.order_by("pk")
 
 
@@ -192,11 +198,13 @@ def _act(request: HttpRequest, site: AdminSite, found: Preview) -> HttpResponse:
     writing = _rows(found).filter(action__in=_WRITING)
     if "choose" in request.POST or "clear" in request.POST:
         label = request.POST.get("choose") or request.POST.get("clear") or ""
-        rows = writing if label == "*" else writing.filter(label=label)
+        rows = writing if label == "*" else writing.filter(label=label.replace("\0", ""))
         if label == "shown":
             rows = _filtered(Showing(request, site), found, _query(request))
             rows = rows.filter(action__in=_WRITING)
         rows.order_by().update(chosen="choose" in request.POST)
+        if model_named(label) is not None:
+            return _back(request, found, part=f"model-{label}")
     elif "all" in request.POST or "chosen" in request.POST:
         access.require(request, access.SYNCHRONIZE)
         return _apply(request, found, chosen="chosen" in request.POST)
@@ -205,14 +213,18 @@ def _act(request: HttpRequest, site: AdminSite, found: Preview) -> HttpResponse:
 
 def _remember(request: HttpRequest, found: Preview) -> None:
     """Keep the ticks of the page that was sent: the boxes that were on it, and the ticked ones."""
-    there = {int(one) for one in request.POST.getlist("on_page") if one.isdecimal()}
-    ticked = {int(one) for one in request.POST.getlist("ticked") if one.isdecimal()} & there
+    there = {int(one) for one in request.POST.getlist("on_page") if _is_key(one)}
+    ticked = {int(one) for one in request.POST.getlist("ticked") if _is_key(one)} & there
     rows = _rows(found).filter(action__in=_WRITING)
     for pks, chosen in ((ticked, True), (there - ticked, False)):
         if pks:
             rows.filter(pk__in=sorted(pks)[:_PER_PAGE]).exclude(chosen=chosen).update(
                 chosen=chosen
             )
+
+
+def _is_key(text: str) -> bool:
+    return text.isdecimal() and len(text) < 19
 
 
 def _query(request: HttpRequest) -> QueryDict:
@@ -227,9 +239,12 @@ def _query(request: HttpRequest) -> QueryDict:
     return query
 
 
-def _back(request: HttpRequest, found: Preview) -> HttpResponse:
+def _back(request: HttpRequest, found: Preview, part: str = "synchro-objects") -> HttpResponse:
+    """To the page, and to that part of it where its reader was: the next press of the tab key goes
+    on from there."""
     query = {name: str(value) for name, value in _query(request).items() if value}
-    return HttpResponseRedirect(address(request, "preview", found.pk, **query))
+    target = address(request, "preview", found.pk, **query)
+    return HttpResponseRedirect(f"{target}#{quote(part)}")
 
 
 def _apply(request: HttpRequest, found: Preview, *, chosen: bool) -> HttpResponse:

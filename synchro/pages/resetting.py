@@ -13,7 +13,8 @@ from django.utils.translation import gettext as _
 
 from synchro.conf import conf
 from synchro.core import reset_synchro
-from synchro.exceptions import SynchroError
+from synchro.exceptions import LockError, SynchroError
+from synchro.liveness import going_on
 from synchro.models import ChangeLog, SyncRun
 from synchro.pages import trail
 from synchro.pages.addresses import address
@@ -50,6 +51,8 @@ def reset(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
 
 def _forget(request: HttpRequest) -> HttpResponse:
     try:
+        if conf.remote is not None and going_on(conf.remote) is not None:
+            raise LockError(_("A synchronization is going on already."))
         reset_synchro()
     except (SynchroError, ImproperlyConfigured) as error:
         if conf.debug:

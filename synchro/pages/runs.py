@@ -205,10 +205,11 @@ def error_in_words(showing: Showing, job: Job) -> str:
 
 def _told(showing: Showing, one: dict[str, Any]) -> dict[str, Any]:
     label = str(one.get("model", ""))
+    may_view = showing.visibility.model(label)
     return {
         "model": one_name(label),
-        "key": one.get("key") if showing.visibility.model(label) else "",
-        "address": change_address(showing.site, label, one.get("key")),
+        "key": one.get("key") if may_view else "",
+        "address": change_address(showing.site, label, one.get("key")) if may_view else None,
         "why": showing.why(label, str(one.get("reason", "")), str(one.get("detail", ""))),
     }
 
@@ -241,7 +242,7 @@ def _objects(
     page = min(max(int(number) if number.isdecimal() and len(number) < 9 else 1, 1), pages)
     shown = keys[(page - 1) * _PER_PAGE : page * _PER_PAGE]
     names = Names(remote)
-    names.load(label, (here for here, _there in shown))
+    showing.load(names, label, [here for here, _there in shown])
     return {
         "objects": [
             (

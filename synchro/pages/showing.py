@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -20,7 +20,7 @@ from synchro.entries import CREATE, DELETE, SKIP, UPDATE, Entry, show
 from synchro.exceptions import NaturalKeyError
 from synchro.graph import concrete, points_at_key
 from synchro.keys import natural_lookup
-from synchro.models import REASONS
+from synchro.models import NEEDS_HELD, REASONS
 from synchro.names import model_named
 from synchro.pages.addresses import change_address
 from synchro.pages.naming import Names
@@ -122,9 +122,21 @@ class Showing:
             for label, here, key in self._targets(entry):
                 wanted.setdefault((label, here), []).append(key)
         for (label, here), keys in wanted.items():
-            if self.visibility.model(label):
-                names.load(label, keys, here=here)
-        return [self._entry(entry, names) for entry in entries]
+            self.load(names, label, keys, here=here)
+        seen = {
+            label: self.visibility.rows(label, (e.key for e in entries if e.model == label))
+            for label in {entry.model for entry in entries}
+        }
+        return [self._entry(entry, names, seen[entry.model]) for entry in entries]
+
+    def load(
+        self, names: Names, label: str, keys: Iterable[str | None], *, here: bool = True
+    ) -> None:
+        """Read the names of those objects that the user may view."""
+        if here:
+            names.load(label, self.visibility.rows(label, keys))
+        elif self.visibility.model(label) and not self.visibility.limits_rows(label):
+            names.load(label, keys, here=False)
 
     def _targets(self, entry: Entry) -> Iterator[tuple[str, bool, str]]:
         """What the foreign keys and links of an entry lead to: label, whether the key is one of
@@ -149,22 +161,25 @@ class Showing:
         # ``+7`` is a row that is to be made of LOCAL's row 7.
         return concrete(related)._meta.label_lower, text.startswith("+"), text.removeprefix("+")
 
-    def _entry(self, entry: Entry, names: Names) -> ShownEntry:
+    def _entry(self, entry: Entry, names: Names, seen: set[str]) -> ShownEntry:
         label = entry.model
+        may_view = not self.visibility.limits_rows(label) or entry.key in seen
         here = entry.action != DELETE
         known = names.get(label, entry.key if here else entry.remote_key, here=here)
-        natural = ", ".join(map(str, entry.natural_key or ())) if self.shows_names(label) else ""
+        natural = ""
+        if may_view and self.shows_names(label):
+            natural = ", ".join(map(str, entry.natural_key or ()))
         bare = entry.key if entry.key is not None else _("%s on the other side") % entry.remote_key
         title = known or natural
         found = ShownEntry(
             name=f"{title} ({bare})" if title else str(bare),
-            address=change_address(self.site, label, entry.key),
+            address=change_address(self.site, label, entry.key) if may_view else None,
             action=entry.action,
             action_name=action_name(entry.action),
             why=self.why(label, entry.reason, entry.detail),
         )
         for name, (old, new) in entry.fields.items():
-            if not self.visibility.field(label, name):
+            if not (may_view and self.visibility.field(label, name)):
                 found.hidden += 1
                 continue
             found.fields.append(
@@ -175,7 +190,7 @@ class Showing:
                 )
             )
         for name, (more, fewer) in entry.links.items():
-            if not self.visibility.field(label, name):
+            if not (may_view and self.visibility.field(label, name)):
                 found.hidden += 1
                 continue
             found.links.append(
@@ -196,9 +211,14 @@ class Showing:
         return value(plain, field_of(label, name))
 
     def why(self, label: str, reason: str, detail: str) -> str:
-        """Why something is left out: the whole sentence only for who may see the whole object."""
+        """Why something is left out: the whole sentence only for who may see the whole object
+        (or all of them, where it tells of another one)."""
         named = reasons().get(reason, reason)
-        return detail if detail and self.visibility.whole(label) else named
+        if not detail:
+            return named
+        of_another = reason == NEEDS_HELD
+        may = self.visibility.everything() if of_another else self.visibility.whole(label)
+        return detail if may else named
 
     def field_name(self, label: str, name: str) -> str:
         """The name of a field as the admin writes it."""
@@ -233,7 +253,8 @@ def value(plain: Any, field: Any = None) -> str:
     if isinstance(plain, bool):
         return _("yes") if plain else _("no")
     if field is not None and field.flatchoices:
-        return str(dict(field.flatchoices).get(plain, plain))
+        named = [name for choice, name in field.flatchoices if choice == plain]
+        return str(named[0] if named else plain)
     if isinstance(plain, str):
         if isinstance(field, DateField | TimeField):
             return _time(plain, field)
