@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -146,21 +146,32 @@ def pending(
     wanted = Q(batch__gt=after) if since is None else Q(date__gt=stored(since))
     yield from _read(rows.filter(wanted).order_by("batch", "id"))
     for part in _unsealed(alias, unsealed):
-        yield from _read(part.order_by("id"))
+        yield from _read(part.order_by("id"), _natural_keys(alias, part))
 
 
-def _read(rows: QuerySet[ChangeLog]) -> Iterator[LogRow]:
-    found = rows.values_list(*_COLUMNS).iterator(chunk_size=2000)
+def _natural_keys(alias: str, rows: QuerySet[ChangeLog]) -> dict[int, str | None]:
+    """Id of a log row -> its natural key, for rows that are not sealed and whose keys are still
+    as triggers have written them down."""
+    raw = rows.filter(key__startswith=MARK).values_list("id", "label", "object_id", "key")
+    return resolved(alias, (Raw(*row[:3], str(row[3])) for row in raw))
+
+
+def _read(
+    rows: QuerySet[ChangeLog], keys: Mapping[int, str | None] | None = None
+) -> Iterator[LogRow]:
+    keys = keys or {}
+    found = rows.values_list("id", *_COLUMNS).iterator(chunk_size=2000)
     # An error must not leave a cursor open on the server: whoever closes it later would break a
     # transaction of somebody else's.
     with closing(cast("Generator[Any]", found)):
         zones = _uses_time_zones()
-        for label, object_id, action, date, origin_date, field, key, origin in found:
+        for id, label, object_id, action, date, origin_date, field, key, origin in found:
             if action not in _ACTIONS:
                 raise _unknown_action(label, object_id, action)
             if not zones:
                 date, origin_date = aware(date), origin_date and aware(origin_date)
             made = origin_date or date
+            key = keys.get(id, key)
             yield LogRow(label, object_id, action, date, made, field, key, origin)
 
 

@@ -65,11 +65,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give every test both databases, and run the tests marked ``once`` in one pair only."""
+    """Give every test both databases, and run the tests marked ``once`` in one pair only,
+    those marked ``by_signals`` only where signals log."""
     first_pair = (settings.LOCAL_VENDOR, settings.REMOTE_VENDOR) == ("sqlite", "sqlite")
     kept, dropped = [], []
     for item in items:
-        if item.get_closest_marker("once") and not first_pair:
+        unfit = settings.SYNCHRO_CAPTURE == "triggers" and item.get_closest_marker("by_signals")
+        if unfit or (item.get_closest_marker("once") and not first_pair):
             dropped.append(item)
             continue
         kept.append(item)
