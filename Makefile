@@ -10,11 +10,11 @@ ARGS ?=
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-faults demo serve lint types docs bench clean venv-bench venv-test venv-demo venv-dev venv-docs
+.PHONY: help test test-faults demo serve lint types docs bench clean venv-bench venv-test venv-demo venv-dev venv-docs axe
 
 help:
 	@echo 'make demo    load real data, synchronize two SQLite databases, compare them'
-	@echo 'make serve   browse the two databases of the demo in the admin, on PORT=8000'
+	@echo 'make serve   the demo in a browser, with changes to synchronize; PORT=8000'
 	@echo 'make test    run the test suite on every database that answers; ARGS="-k natural" goes to pytest'
 	@echo 'make test-faults  disturb runs at every statement; more writers, longer stories'
 	@echo 'make bench   measure speed and memory on every database that answers; BENCH_QUICK=1 for two minutes'
@@ -40,8 +40,12 @@ venv-docs:
 venv-bench:
 	@scripts/venv.sh "$(PYTHON)" "$(VENV)/bench" bench $(if $(DJANGO),'$(DJANGO)')
 
-test: venv-test
-	@"$(TEST_VENV)/bin/python" -m tests.matrix $(ARGS)
+axe:
+	@scripts/axe.sh "$(VENV)/axe"
+
+test: venv-test axe
+	@SYNCHRO_AXE="$${SYNCHRO_AXE:-$(VENV)/axe/node_modules/axe-core/axe.min.js}" \
+		"$(TEST_VENV)/bin/python" -m tests.matrix $(ARGS)
 
 test-faults: venv-test
 	@SYNCHRO_KILL_STEP=1 SYNCHRO_WRITERS=8 SYNCHRO_WRITER_TRANSACTIONS=40 SYNCHRO_STORIES=300 \

@@ -64,7 +64,16 @@ class Adoption:
 
 def is_copy(local: Side, remote: Side) -> bool:
     """Whether the two databases are copies of one."""
-    return local.has_tables and remote.has_tables and local.uid == remote.uid
+    return local.has_tables and remote.has_tables and bool(local.uid) and local.uid == remote.uid
+
+
+def countable(local: Side) -> list[tuple[str, int]]:
+    """The models whose rows adopting matches, by label, with how many LOCAL has."""
+    numbers = (
+        (model._meta.label_lower, model._base_manager.using(local.alias).count())
+        for model in _models()
+    )
+    return [(label, number) for label, number in numbers if number]
 
 
 def adopt(local: Side, remote: Side, *, since: datetime | None, progress: Progress) -> Adoption:

@@ -1,11 +1,12 @@
 """Connects synchro to Django when the project starts."""
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class SynchroConfig(AppConfig):
     name = "synchro"
-    verbose_name = "Synchro"
+    verbose_name = _("Synchronization")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

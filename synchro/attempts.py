@@ -13,6 +13,7 @@ from synchro.exceptions import LockError, ReplayError, SynchroError
 from synchro.fate import Fate, State
 from synchro.hooks import pre_synchronize
 from synchro.lock import only_run
+from synchro.models import SyncRun
 from synchro.pairs import refuse_open_transactions, sides
 from synchro.results import SyncResult
 from synchro.retries import describe, persist
@@ -52,7 +53,17 @@ def _attempt(
         run = Run(here, there, sealed, limits, fate)
         counts, skipped = fate.arrived(run.after)
         if run.has_work():
-            noted = history.begin(here, there, batch=sealed.number, user=user)
+            tracker = limits.tracker
+            row = tracker.job if tracker is not None else None
+            noted = history.begin(
+                here,
+                there,
+                batch=sealed.number,
+                user=user,
+                noted=row if isinstance(row, SyncRun) else None,
+            )
+            if tracker is not None:
+                tracker.follow(noted)
             try:
                 result = run.go()
             except Exception as error:

@@ -32,7 +32,7 @@ from synchro.graph import (
 )
 from synchro.keys import object_id
 from synchro.models import DELETION
-from synchro.plan import Collapse, Collapsed, Deletion, Deletions
+from synchro.plan import Collapse, Collapsed, Deletion, Deletions, LinkTime
 from synchro.remotes.database import DatabaseEnd, DatabaseSource
 from synchro.translate import Translator
 
@@ -51,16 +51,19 @@ class Audit:
         *,
         received_batch: int,
         takes: Callable[[str], bool] = lambda label: True,
+        progress: Callable[[str, int, int], None] = lambda label, done, total: None,
     ) -> None:
         """``received_batch``: up to here LOCAL has received REMOTE's own batches. ``takes``: which
         models to look at, by label. Of these every row is read: only so it is known which rows
-        nobody on LOCAL stands for."""
+        nobody on LOCAL stands for. ``progress`` is called with the label of a model and how many
+        of its rows have been compared (of how many, is not known: 0)."""
         self.source = source
         self.remote = remote
         self.counterparts = counterparts
         self.holds = counterparts.holds
         self.received_batch = received_batch
         self.takes = takes
+        self.progress = progress
 
     def models(self) -> list[type[Model]]:
         """Parents before children."""
@@ -72,8 +75,11 @@ class Audit:
         found: Collapse = {}
         for model in self.models():
             label = model._meta.label_lower
+            done = 0
             for chunk in batched(self._keys(model), conf.batch_size):
+                self.progress(label, done, 0)
                 different = self._compare(model, chunk)
+                done += len(chunk)
                 if different:
                     found.setdefault(label, {}).update(different)
         return found
@@ -95,7 +101,7 @@ class Audit:
             collapsed = found[object_id(model, pk)] = Collapsed()
             collapsed.made = made
             collapsed.written = pk in written
-            collapsed.links = dict.fromkeys(links.get(pk, ()), (made, ""))
+            collapsed.links = tuple(LinkTime(name, made, "") for name in links.get(pk, ()))
         return found
 
     def _different(self, model: type[Model], there: dict[Any, Any]) -> set[Any]:

@@ -29,6 +29,7 @@ def register() -> None:
     checks.register(check_models, TAG)
     checks.register(check_capture, TAG)
     checks.register(check_triggers, TAG, checks.Tags.database)
+    checks.register(check_permissions, TAG, checks.Tags.security, deploy=True)
 
 
 def check_settings(
@@ -143,6 +144,23 @@ def _check_cascades(model: type[Model]) -> list[checks.CheckMessage]:
         for field in foreign_keys(model)
         # DB_CASCADE and its like, since Django 6.1.
         if type(cast(Any, field.remote_field).on_delete).__name__ == "DatabaseOnDelete"
+    ]
+
+
+def check_permissions(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """synchro.W006, with --deploy only: every member of staff may synchronize and reset."""
+    if conf.require_permissions:
+        return []
+    return [
+        checks.Warning(
+            "SYNCHRO_REQUIRE_PERMISSIONS is not True: every member of staff who finds the pages "
+            "of synchro may synchronize, reset, and discard held changes.",
+            hint="Set SYNCHRO_REQUIRE_PERMISSIONS = True, and grant the permissions of synchro to "
+            "those who need them.",
+            id="synchro.W006",
+        )
     ]
 
 

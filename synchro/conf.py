@@ -75,6 +75,16 @@ class Conf:
         return bool(getattr(settings, "SYNCHRO_ALLOW_RESET", True))
 
     @cached_property
+    def require_permissions(self) -> bool:
+        """Whether a member of staff needs a permission for each action in the admin."""
+        return bool(getattr(settings, "SYNCHRO_REQUIRE_PERMISSIONS", False))
+
+    @cached_property
+    def background(self) -> bool:
+        """Whether what the admin starts goes on in a thread of the server, after the request."""
+        return bool(getattr(settings, "SYNCHRO_BACKGROUND", True))
+
+    @cached_property
     def debug(self) -> bool:
         return bool(getattr(settings, "SYNCHRO_DEBUG", False))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db import DatabaseError, transaction
 from django.db.models import Model
@@ -20,6 +20,7 @@ from synchro.attempts import run_to
 from synchro.conf import conf
 from synchro.exceptions import NodeError
 from synchro.flags import ModelFlags, SyncFlags
+from synchro.held import discard
 from synchro.keys import NaturalKeyModel, NaturalManager
 from synchro.lock import only_run
 from synchro.models import Peer, Reference, checkpoint_value
@@ -31,6 +32,7 @@ from synchro.results import SyncResult
 from synchro.run import Callback, Limits, Run
 from synchro.selection import Selection, basis_of
 from synchro.suspend import DisableSynchroLog, disable_synchro_log
+from synchro.tracking import Tracker
 from synchro.work import Progress
 
 __all__ = [
@@ -45,12 +47,16 @@ __all__ = [
     "adopt_restored",
     "call_synchronize",
     "diff",
+    "discard_held",
     "disable_synchro_log",
     "reset_synchro",
     "synchronize",
 ]
 
 logger = logging.getLogger("synchro")
+
+_MOMENT: Final = 5.0
+"""Seconds to wait for a run that is about to end."""
 
 
 def no_progress(label: str, done: int, total: int) -> None:
@@ -68,6 +74,7 @@ def synchronize(
     callback: Callback | None = None,
     wait: float = 0.0,
     user: str = "",
+    tracker: Tracker | None = None,
 ) -> SyncResult:
     """Replay what changed on LOCAL since the last run to ``remote`` (``SYNCHRO_REMOTE``).
 
@@ -80,6 +87,7 @@ def synchronize(
     pending. ``callback`` is called with the stage (``plan``, ``sync``, ``complete``), the number
     of objects that are done and their total. ``wait`` says for how many seconds to wait for
     another run between the two databases. ``user``: who is named in the history of runs.
+    ``tracker``: writes into the history how far the run is, as the command and the admin do.
 
     A run that fails by an error that passes (a deadlock, a lost connection) is tried again,
     SYNCHRO_RETRIES times. Raises ImproperlyConfigured if a setting is wrong, LockError if another
@@ -95,6 +103,7 @@ def synchronize(
         full=full or (plan is not None and plan.basis.full),
         continue_on_failure=SyncFlags.CONTINUE_ON_FAILURE in flags,
         callback=callback or no_progress,
+        tracker=tracker,
     )
     if dry_run:
         return _preview(alias, limits, started)
@@ -126,6 +135,7 @@ def diff(
     flags: SyncFlags = SyncFlags.NONE,
     full: bool = False,
     callback: Callback | None = None,
+    tracker: Tracker | None = None,
 ) -> Plan:
     """What ``synchronize`` with the same arguments would do now, as data. Writes nothing, on
     either side.
@@ -134,7 +144,13 @@ def diff(
     ``synchronize`` does.
     """
     result = synchronize(
-        remote, dry_run=True, models=models, flags=flags, full=full, callback=callback
+        remote,
+        dry_run=True,
+        models=models,
+        flags=flags,
+        full=full,
+        callback=callback,
+        tracker=tracker,
     )
     assert result.plan is not None
     return result.plan
@@ -209,6 +225,18 @@ def adopt_restored(
     refuse_open_transactions(here.alias, there.alias)
     with _explained("Adopting"), only_run(here, there):
         return renew(here, there, since=since, progress=progress)
+
+
+def discard_held(remote: str | None = None, *, ids: Iterable[int]) -> int:
+    """Forget held changes, given by the primary keys of ``HeldChange``: no run tries them again,
+    and ``remote`` keeps what it has. A later change of the same object is sent as ever. Returns
+    how many there were. Raises LockError if a run is going on."""
+    here, there = sides(remote_alias(remote))
+    refuse_open_transactions(here.alias, there.alias)
+    with _explained("Discarding"), only_run(here, there, wait=_MOMENT):
+        number = discard(here, there, ids)
+    logger.info("%s -> %s: %d held changes discarded", here.alias, there.alias, number)
+    return number
 
 
 def call_synchronize(**kwargs: Any) -> str:

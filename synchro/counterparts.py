@@ -6,7 +6,7 @@ for the whole run (keys only); None stands for an object that REMOTE lacks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django.db.models import CompositePrimaryKey, ForeignKey, Model
@@ -35,13 +35,15 @@ class Counterparts:
         self.references = references
         self.holds = holds
         self._known: dict[type[Model], dict[Any, Any]] = {}
-        self._owner: dict[type[Model], dict[Any, Any]] = {}
+        self._owners: dict[type[Model], dict[Any, Any]] = {}
+        """REMOTE key -> LOCAL key, of the models of which somebody asked for that."""
         self.tombstones: dict[type[Model], dict[Any, NaturalKey]] = {}
         """The natural keys of objects that are gone on LOCAL, by key there."""
         self._matched: dict[type[Model], dict[Any, Any]] = {}
         self._busy: dict[type[Model], set[Any]] = {}
-        self._referred: dict[type[Model], dict[Any, Any]] = {}
-        """REMOTE key -> the LOCAL key that a reference gives it, of all that were asked for."""
+        self._doubtful: dict[type[Model], dict[Any, Any]] = {}
+        """REMOTE key -> the LOCAL key that a reference gives it, of those references that are
+        not in REMOTE's table. (In one table no two contradict each other.)"""
 
     def get(self, model: type[Model], pk: Any) -> Any:
         """The key on REMOTE, None if REMOTE lacks the object or it was not resolved."""
@@ -53,18 +55,31 @@ class Counterparts:
 
     def owner(self, model: type[Model], remote_pk: Any) -> Any:
         """The LOCAL key of the object that a row on REMOTE stands for, as far as resolved."""
-        return self._owner.setdefault(identity(model), {}).get(remote_pk)
+        root = identity(model)
+        owners = self._owners.get(root)
+        if owners is None:
+            owners = self._owners[root] = {
+                there: pk for pk, there in self.known(root).items() if there is not None
+            }
+        return owners.get(remote_pk)
 
     def set(self, model: type[Model], pk: Any, remote_pk: Any) -> None:
         """Note that the object has this row on REMOTE now."""
-        self.known(model)[pk] = remote_pk
-        if remote_pk is not None:
-            self._owner.setdefault(identity(model), {})[remote_pk] = pk
+        self.note(model, {pk: remote_pk})
+
+    def note(self, model: type[Model], pairs: Mapping[Any, Any]) -> None:
+        """Note which rows on REMOTE objects have now: LOCAL key -> REMOTE key."""
+        root = identity(model)
+        self.known(root).update(pairs)
+        owners = self._owners.get(root)
+        if owners is not None:
+            owners.update((there, pk) for pk, there in pairs.items() if there is not None)
 
     def forget(self, model: type[Model], pk: Any) -> None:
         remote_pk = self.known(model).pop(pk, None)
-        if remote_pk is not None:
-            self._owner[identity(model)].pop(remote_pk, None)
+        owners = self._owners.get(identity(model))
+        if owners is not None:
+            owners.pop(remote_pk, None)
 
     def matched(self) -> Iterator[tuple[type[Model], dict[Any, Any]]]:
         """What was found by natural key and still holds: model, LOCAL key -> REMOTE key."""
@@ -105,8 +120,7 @@ class Counterparts:
         matched = self._by_natural_key(model, rest)
         self._matched.setdefault(root, {}).update(matched)
         found.update(matched)
-        for pk in pks:
-            self.set(model, pk, found.get(pk))
+        self.note(root, {pk: found.get(pk) for pk in pks})
 
     def _levels(self, model: type[Model], pks: list[Any]) -> Iterator[list[Any]]:
         """The objects in portions, each after what its natural keys point at: a key may name the
@@ -176,19 +190,34 @@ class Counterparts:
             return {}
         found = self.references.to_remote(root, pks)
         existing = self.remote.existing(root, found.values())
-        referred = self._referred.setdefault(root, {})
+        found = {pk: key for pk, key in found.items() if key in existing}
+        for pk, other in self._contradictions(root, found):
+            key, label = found[pk], root._meta.label_lower
+            raise PlanError(
+                f"{root._meta.label} {other} and {pk} both stand for {key} on "
+                f"{self.remote.side.alias!r}, as references say that contradict each other. "
+                "Delete the wrong one, in both databases: "
+                f"Reference.objects.using({self.source.side.alias!r}).filter(label={label!r}, "
+                f"local_object_id=...), Reference.objects.using({self.remote.side.alias!r})"
+                f".filter(label={label!r}, remote_object_id=...)"
+            )
+        return found
+
+    def _contradictions(
+        self, root: type[Model], found: dict[Any, Any]
+    ) -> Iterator[tuple[Any, Any]]:
+        """Pairs of LOCAL keys of which references (LOCAL key -> REMOTE key) say the same row."""
+        doubtful = self._doubtful.setdefault(root, {})
         for pk, key in found.items():
-            if key in existing and referred.setdefault(key, pk) != pk:
-                label = root._meta.label_lower
-                raise PlanError(
-                    f"{root._meta.label} {referred[key]} and {pk} both stand for {key} on "
-                    f"{self.remote.side.alias!r}, as references say that contradict each other. "
-                    "Delete the wrong one, in both databases: "
-                    f"Reference.objects.using({self.source.side.alias!r}).filter(label={label!r}, "
-                    f"local_object_id=...), Reference.objects.using({self.remote.side.alias!r})"
-                    f".filter(label={label!r}, remote_object_id=...)"
-                )
-        return {pk: key for pk, key in found.items() if key in existing}
+            if not self.references.is_certain(root, pk, key):
+                other = self.owner(root, key)
+                if other is not None and self.references.is_certain(root, other, key):
+                    yield pk, other
+                doubtful.setdefault(key, pk)
+        if doubtful:
+            for pk, key in found.items():
+                if doubtful.get(key, pk) != pk:
+                    yield pk, doubtful[key]
 
     # -- by natural key
 

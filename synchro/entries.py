@@ -55,6 +55,13 @@ class Entry:
         that only REMOTE knows, the key there."""
         return self.model, f"there {self.remote_key}" if self.key is None else self.key
 
+    @property
+    def name(self) -> str:
+        """The key, and the natural key in brackets."""
+        key = self.key if self.key is not None else f"(there {self.remote_key})"
+        natural = ", ".join(map(str, self.natural_key or ()))
+        return f"{key} ({natural})" if natural else key
+
     def as_json(self) -> str:
         """One line of JSON, the same for equal entries."""
         data: dict[str, Any] = {"model": self.model, "action": self.action, "key": self.key}
@@ -80,11 +87,8 @@ class Entry:
 
     def lines(self) -> list[str]:
         """The entry as a person reads it: the object, then a line for each field and link."""
-        name = self.key if self.key is not None else f"(there {self.remote_key})"
-        if self.natural_key:
-            name += f" ({', '.join(map(str, self.natural_key))})"
         why = self.detail or self.reason
-        found = [f"{self.action} {name}" + (f": {why}" if why else "")]
+        found = [f"{self.action} {self.name}" + (f": {why}" if why else "")]
         for field_name, (old, new) in self.fields.items():
             change = show(new) if self.action == CREATE else f"{show(old)} -> {show(new)}"
             found.append(f"  {field_name}: {show(old) if self.action == DELETE else change}")

@@ -36,3 +36,7 @@ class ReplayError(SynchroError):
 
 class TriggerError(SynchroError):
     """Changes cannot be captured, or be left uncaptured, by triggers as asked for."""
+
+
+class CancelledError(SynchroError):
+    """Somebody has asked for the run to be given up. REMOTE is as it was before."""

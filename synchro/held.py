@@ -6,7 +6,7 @@ has its held changes restored with it. Where REMOTE has no tables of synchro the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -20,7 +20,15 @@ from synchro.exceptions import NaturalKeyError, SynchroError
 from synchro.graph import automatic_links, identity
 from synchro.holds import ON_PURPOSE, Cause, Holds, Part
 from synchro.keys import load_object_id, object_id
-from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, UNREADABLE, HeldChange
+from synchro.models import (
+    ADDITION,
+    CHANGE,
+    DELETION,
+    EXCLUDED,
+    M2M_CHANGE,
+    UNREADABLE,
+    HeldChange,
+)
 from synchro.names import model_named
 from synchro.nodes import Side
 from synchro.plan import Collapse, Collapsed, LogRow, Skipped
@@ -89,6 +97,13 @@ def changes_held(local: Side, remote: Side) -> QuerySet[HeldChange]:
     return HeldChange.objects.using(alias).filter(node=node).order_by("id")
 
 
+def discard(local: Side, remote: Side, ids: Iterable[int]) -> int:
+    """Forget held changes, by the keys of their rows: they will not be tried again. The caller
+    holds the lock of the pair. Returns how many there were."""
+    held = changes_held(local, remote)
+    return sum(held.filter(pk__in=chunk).delete()[0] for chunk in batched(ids, _IDS_PER_STATEMENT))
+
+
 def move_held(node: str, local: Side, remote: Side) -> None:
     """Move what LOCAL kept under ``node`` to REMOTE, which has got tables of its own."""
     rows = list(HeldChange.objects.using(local.alias).filter(node=node).values())
@@ -115,6 +130,7 @@ class HeldChanges:
         self._forgotten: list[int] = []
         self._changed: set[Name] = set()
         self._obsolete: list[int] = []
+        self._replaced: set[int] = set()
         for row in changes_held(local, remote).iterator(chunk_size=2000):
             if row.batch <= reset_batch:
                 self._forgotten.append(row.pk)
@@ -202,6 +218,7 @@ class HeldChanges:
         unchanged = set(self._unchanged())
         rows: dict[Name, tuple[Any, ...]] = {}
         found: list[Held] = []
+        kept: set[Name] = set()
         for name, collapsed, reason, error in _causes(holds, changes):
             if name not in unchanged and reason not in accept:
                 raise error
@@ -216,6 +233,10 @@ class HeldChanges:
                 attempts=known.attempts + 1 if known else 1,
             )
             found.append(held)
+            if reason == EXCLUDED and name in unchanged:
+                # Nobody has tried it: what is known of it stays.
+                kept.add(name)
+                continue
             rows[name] = self._row(held, collapsed, known, batch=batch, now=now)
         for one in skipped:
             if one.pk is None:
@@ -223,16 +244,33 @@ class HeldChanges:
                 continue
             name, row = self._lost(one, changes, batch=batch, now=now)
             rows.setdefault(name, row)
-        self._obsolete = self._forgotten + [
+        self._replaced = {
             known.id
             for name, known in self._known.items()
-            if known.waiting or name in self._changed or name in rows
-        ]
+            if (known.waiting and name not in kept) or name in self._changed or name in rows
+        }
+        self._obsolete = [*self._forgotten, *self._replaced]
         with transaction.atomic(using=self.alias):
             if self.remote.has_tables:
                 self.finish()
-            insert_objects(self.alias, HeldChange, _COLUMNS, list(rows.values()))
+            again, new = self._numbered(rows)
+            insert_objects(self.alias, HeldChange, ("id", *_COLUMNS), again)
+            insert_objects(self.alias, HeldChange, _COLUMNS, new)
         return found
+
+    def _numbered(
+        self, rows: Mapping[Name, tuple[Any, ...]]
+    ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        """The rows of changes that were held before, with the keys they had, so that their
+        addresses stay; and the others. (On LOCAL the old rows are still there.)"""
+        again, new = [], []
+        for name, row in rows.items():
+            known = self._known.get(name) if self.remote.has_tables else None
+            if known is not None and known.id in self._replaced:
+                again.append((known.id, *row))
+            else:
+                new.append(row)
+        return again, new
 
     def finish(self) -> None:
         """Remove what is out of date. For a REMOTE without synchro's tables that is to be called
@@ -329,7 +367,7 @@ def _causes(
 def _fields(collapsed: Collapsed) -> list[str]:
     """The parts of an object that the log says were changed."""
     own = [""] if collapsed.written or collapsed.deleted else []
-    return own + [name for name in collapsed.links if name or not own]
+    return own + [link.field for link in collapsed.links if link.field or not own]
 
 
 def _action(name: Name, collapsed: Collapsed) -> int:
@@ -344,4 +382,5 @@ def _made(field: str, collapsed: Collapsed) -> tuple[datetime | None, str]:
     """When a part of an object was changed, and where."""
     if not field:
         return collapsed.made, collapsed.origin
-    return collapsed.links.get(field) or collapsed.links.get("") or (collapsed.made, "")
+    link = collapsed.link(field) or collapsed.link("")
+    return (link.made, link.origin) if link else (collapsed.made, "")

@@ -1,26 +1,54 @@
-"""The runs of a database, as it remembers them."""
+"""The runs of a database, as it remembers them.
+
+``SyncRun.report`` is a dictionary with ``message`` (a sentence), ``warnings`` (sentences),
+``held``, ``skipped`` and ``overwritten`` (the first of each, as dictionaries with ``model``,
+``key``, ``reason`` and ``detail``), and ``numbers`` (how many there are of each).
+``SyncRun.written`` is JSON, compressed by zlib: ``[[model, action, [[key, remote_key], ...]],
+...]`` with keys as text, of the first 100,000 objects.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import zlib
+from datetime import timedelta
+from typing import Any, Final
 
-from django.db import DatabaseError
+from django.db import Error
+from django.db.models import Model, Q
 from django.utils import timezone
 
-from synchro.models import DIED, DONE, FAILED, HELD, RUNNING, SyncRun
+from synchro.exceptions import CancelledError
+from synchro.keys import object_id, object_ids
+from synchro.models import CANCELLED, DIED, DONE, FAILED, HELD, RUNNING, Job, SyncRun
+from synchro.names import model_named
 from synchro.nodes import Side
 from synchro.results import SyncResult
 
 logger = logging.getLogger("synchro")
 
+SILENCE: Final = timedelta(minutes=1)
+"""Whoever gives no sign of life for that long, and ought to, has died."""
+_REPORTED: Final = 200
+_OBJECTS: Final = 100_000
 
-def begin(local: Side, remote: Side, *, batch: int, user: str) -> SyncRun:
-    """Write down that a run has begun. The caller holds the lock of the pair, so whatever else is
-    going on by the table has died."""
-    runs = SyncRun.objects.using(local.alias)
-    runs.filter(node=remote.uid, outcome=RUNNING).update(outcome=DIED, ended=timezone.now())
-    run = SyncRun(node=remote.uid, remote=remote.alias, user=user[:150], batch=batch)
-    run.save(using=local.alias, force_insert=True)
+
+def begin(
+    local: Side, remote: Side, *, batch: int, user: str, noted: SyncRun | None = None
+) -> SyncRun:
+    """Write down that a run has begun, in the row ``noted`` if there is one already. The caller
+    holds the lock of the pair, so whatever else is going on by the table has died."""
+    run = noted or SyncRun(user=user[:150])
+    running = SyncRun.objects.using(local.alias).filter(outcome=RUNNING).exclude(pk=run.pk)
+    # What waits for the lock does not know REMOTE's uid yet, but gives signs of life.
+    silent = Q(node="", remote=remote.alias, beat__lt=timezone.now() - SILENCE)
+    running.filter(Q(node=remote.uid) | silent).update(outcome=DIED, ended=timezone.now())
+    run.node, run.remote, run.batch, run.outcome = remote.uid, remote.alias, batch, RUNNING
+    if noted is None:
+        run.save(using=local.alias, force_insert=True)
+    else:
+        run.save(using=local.alias, update_fields=["node", "remote", "batch", "outcome"])
     return run
 
 
@@ -28,23 +56,60 @@ def end(run: SyncRun, result: SyncResult) -> None:
     """Write down what a run did."""
     run.outcome = HELD if result.held else DONE
     run.objects_written = result.total
-    run.counts = result.summary()["models"]
+    summary = result.summary()
+    run.counts = summary["models"]
     run.held = len(result.held)
     run.skipped = len(result.skipped)
-    _save(run)
+    lists = {name: summary[name] for name in ("held", "skipped", "overwritten")}
+    run.report = {
+        "message": result.message,
+        "warnings": result.warnings,
+        "excluded": result.excluded,
+        "numbers": {name: len(found) for name, found in lists.items()},
+        **{name: found[:_REPORTED] for name, found in lists.items()},
+    }
+    run.written = zlib.compress(json.dumps(_keys(result), ensure_ascii=False).encode(), 1)
+    close(run, "objects_written", "counts", "held", "skipped", "report", "written")
 
 
-def fail(run: SyncRun, error: Exception) -> None:
-    """Write down why a run failed."""
-    run.outcome = FAILED
-    run.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    _save(run)
+def fail(job: Job, error: Exception) -> None:
+    """Write down why a job failed, or that it was cancelled."""
+    job.outcome = CANCELLED if isinstance(error, CancelledError) else FAILED
+    job.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    close(job, "error")
 
 
-def _save(run: SyncRun) -> None:
-    run.ended = timezone.now()
+def close(job: Job, *fields: str) -> None:
+    """Write down that a job is over. Other fields than those of its end and ``fields`` are left
+    to whoever writes how far it is."""
+    job.ended = timezone.now()
     try:
-        run.save()
-    except DatabaseError as error:
-        # The run itself is over; the next one notes that this one did not come to an end.
-        logger.warning("The end of a run could not be written down: %s", error)
+        job.save(using=job._state.db, update_fields=["ended", "outcome", *fields])
+    except Error as error:
+        # The job itself is over; the next run notes that this one did not come to an end.
+        logger.warning("The end of %s could not be written down: %s", job, error)
+
+
+def objects_of(run: SyncRun) -> list[tuple[str, str, list[list[str | None]]]]:
+    """What a run wrote: model label, action, and the keys on LOCAL and REMOTE as text."""
+    if not run.written:
+        return []
+    return [(*one,) for one in json.loads(zlib.decompress(run.written))]
+
+
+def _keys(result: SyncResult) -> list[Any]:
+    found: list[Any] = []
+    left = _OBJECTS
+    for (label, action), done in result.record.items():
+        model = model_named(label)
+        if model is not None and left:
+            keys, remote_keys = (_texts(model, one[:left]) for one in (done.pks, done.remote_pks))
+            found.append([label, action, list(zip(keys, remote_keys, strict=True))])
+            left -= len(keys)
+    return found
+
+
+def _texts(model: type[Model], pks: list[Any]) -> list[str | None]:
+    if None in pks:
+        return [None if pk is None else object_id(model, pk) for pk in pks]
+    return [*object_ids(model, pks)]

@@ -11,7 +11,7 @@ from django.db.models import Model
 
 from synchro.counterparts import Counterparts
 from synchro.graph import has_automatic_key, identity
-from synchro.keys import object_id
+from synchro.keys import object_ids
 from synchro.log import Sealed, stored
 from synchro.models import DELETION, ChangeLog
 from synchro.nodes import Side, peer
@@ -53,8 +53,10 @@ class Journal:
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
         uid = self.local.uid
         rows: list[tuple[Any, ...]] = [
-            (object_id(model, remote_pk), change.origin or uid, stored(change.made))
-            for remote_pk, change in changes
+            (text, change.origin or uid, stored(change.made))
+            for text, (_, change) in zip(
+                object_ids(model, [remote_pk for remote_pk, _ in changes]), changes, strict=True
+            )
         ]
         names = ["object_id", "origin", "origin_date"]
         if action == DELETION:

@@ -352,6 +352,13 @@ def object_id(model: type[Model], pk: Any) -> str:
     return _key_text(cast(Any, model._meta.pk), pk)
 
 
+def object_ids(model: type[Model], pks: Sequence[Any]) -> list[str]:
+    """Primary keys as text."""
+    if all(type(pk) is int for pk in pks):
+        return list(map(str, pks))
+    return [object_id(model, pk) for pk in pks]
+
+
 def _key_text(field: Field[Any, Any], value: Any) -> str:
     with suppress(ValidationError, ValueError, TypeError):
         value = key_field(field).to_python(value)

@@ -158,8 +158,14 @@ def _write(
             rows.filter(pk__in=some)._raw_delete(remote.side.alias)
     if added:
         TableWriter(remote.connection, through(field), [near, far]).insert(
-            sorted(added, key=repr), returning=False
+            in_order(added), returning=False
         )
+
+
+def in_order(links: set[Link]) -> list[Link]:
+    """Links in the same order each time: by number where keys are numbers."""
+    plain = all(type(owner) is type(there) is int for owner, there in links)
+    return sorted(links) if plain else sorted(links, key=repr)
 
 
 def _relate(
@@ -171,9 +177,9 @@ def _relate(
 ) -> None:
     """Add and remove by the related manager, so that m2m_changed is sent for REMOTE's objects."""
     changes: dict[Any, tuple[list[Any], list[Any]]] = {}
-    for owner, there in sorted(added, key=repr):
+    for owner, there in in_order(added):
         changes.setdefault(owner, ([], []))[0].append(there)
-    for owner, there in sorted(removed, key=repr):
+    for owner, there in in_order(removed):
         changes.setdefault(owner, ([], []))[1].append(there)
     with transaction.atomic(using=remote.side.alias):
         for chunk in batched(changes, conf.batch_size):

@@ -6,10 +6,15 @@ be taken.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from functools import partial, reduce
-from typing import Any, Final
+from math import isfinite
+from types import NoneType
+from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -35,6 +40,13 @@ class Loader(ABC):
     @abstractmethod
     def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Insert rows. The names of the table and its columns are quoted already."""
+
+    def load_new(
+        self, table: str, columns: Sequence[str], rows: Sequence[Row], key: str
+    ) -> list[Any] | None:
+        """Insert rows of which the database makes up the key. Returns the keys, in the order of
+        the rows; None, and nothing is inserted, where this way cannot tell them."""
+        return None
 
 
 class PlainLoader(Loader):
@@ -87,6 +99,124 @@ class BatchLoader(Loader):
                 )
 
 
+class _Kind(NamedTuple):
+    """How values of one type travel in JSON."""
+
+    column: str
+    """The type that the server reads them as."""
+    encode: Callable[[Any], Any] | None = None
+    decode: str = "{}"
+    """What makes the value again in SQL."""
+
+
+_TEXT: Final = "LONGTEXT CHARACTER SET utf8mb4"
+_KINDS: Final[dict[type, _Kind]] = {
+    str: _Kind(_TEXT),
+    int: _Kind("BIGINT"),
+    bool: _Kind("BIGINT", int),
+    float: _Kind("DOUBLE"),
+    Decimal: _Kind(_TEXT, "{:f}".format),
+    date: _Kind(_TEXT, str),
+    datetime: _Kind(_TEXT, str),
+    bytes: _Kind(_TEXT, bytes.hex, "UNHEX({})"),
+}
+
+
+class JsonLoader(BatchLoader):
+    """All rows as one parameter, from which MariaDB makes a table (``JSON_TABLE``): the drivers
+    write out one text instead of every value, and the server reads it quicker."""
+
+    @classmethod
+    def supports(cls, connection: BaseDatabaseWrapper) -> bool:
+        given: Any = connection
+        return (
+            connection.vendor == "mysql"
+            and given.mysql_is_mariadb
+            and given.mysql_version >= (10, 6)
+        )
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        for portion in portions(self.connection, rows, 1):
+            source = _json_table(portion)
+            if source is None:
+                super().load(table, columns, portion)
+                continue
+            sql, parameters = source
+            with self.connection.cursor() as cursor:
+                cursor.execute(f"INSERT INTO {table} ({', '.join(columns)}) {sql}", parameters)
+
+    def load_new(
+        self, table: str, columns: Sequence[str], rows: Sequence[Row], key: str
+    ) -> list[Any] | None:
+        sources = [_json_table(portion) for portion in portions(self.connection, rows, 1)]
+        if None in sources:
+            return None
+        keys: list[Any] = []
+        with self.connection.cursor() as cursor:
+            for sql, parameters in filter(None, sources):
+                cursor.execute(
+                    f"INSERT INTO {table} ({', '.join(columns)}) {sql} RETURNING {key}", parameters
+                )
+                keys += [found for (found,) in cursor.fetchall()]
+        return keys
+
+
+def _json_table(rows: Sequence[Row]) -> tuple[str, list[Any]] | None:
+    """A SELECT of rows, and its parameters; None if the values cannot travel in JSON."""
+    wanted: list[str] = []
+    parts: list[str] = []
+    common: list[Any] = []
+    varying: list[Sequence[Any]] = []
+    for column in zip(*rows, strict=True):
+        if _is_constant(column):
+            wanted.append("%s")
+            common.append(column[0])
+            continue
+        kind = _kind(column)
+        if kind is None:
+            return None
+        number = len(varying)
+        wanted.append(kind.decode.format(f"c{number}"))
+        parts.append(f"c{number} {kind.column} PATH '$[{number}]' ERROR ON ERROR")
+        varying.append(
+            column
+            if kind.encode is None
+            else [None if value is None else kind.encode(value) for value in column]
+        )
+    if not varying:
+        return None
+    document = json.dumps(
+        list(zip(*varying, strict=True)), ensure_ascii=False, separators=(",", ":")
+    )
+    return (
+        f"SELECT {', '.join(wanted)} FROM JSON_TABLE(%s, '$[*]' COLUMNS ({', '.join(parts)})) "
+        "AS given",
+        [*common, document],
+    )
+
+
+def _is_constant(column: Sequence[Any]) -> bool:
+    """Whether all values are the same, and not only equal (as 0.0 and -0.0, or 1 and True)."""
+    equal = column.count(column[0]) == len(column)
+    return equal and len(set(map(type, column))) == 1 and type(column[0]) is not float
+
+
+def _kind(column: Sequence[Any]) -> _Kind | None:
+    """How the values of a column travel in JSON; None if they cannot."""
+    types = set(map(type, column)) - {NoneType}
+    if not types:
+        return _KINDS[str]
+    if len(types) > 1:
+        return None
+    (one,) = types
+    values = [value for value in column if value is not None]
+    if one is int and not -(2**63) <= min(values) <= max(values) < 2**63:
+        return None
+    if one is float and not all(map(isfinite, values)):
+        return None
+    return _KINDS.get(one)
+
+
 class CopyLoader(Loader):
     """``COPY`` of PostgreSQL, by psycopg 3."""
 
@@ -118,7 +248,7 @@ class CopyLoader(Loader):
                 write_row(row)
 
 
-FAST: tuple[type[Loader], ...] = (CopyLoader, PreparedLoader, BatchLoader)
+FAST: tuple[type[Loader], ...] = (CopyLoader, PreparedLoader, JsonLoader, BatchLoader)
 """The fast ways, of which the first that the database supports is taken."""
 
 

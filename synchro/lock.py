@@ -35,8 +35,7 @@ def only_run(one: Side, other: Side, *, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock of a pair of databases. Raises LockError if another run has it, after
     ``wait`` seconds."""
     # The same order in both directions, so that two runs never wait for each other.
-    first, second = sorted((one, other), key=lambda side: side.uid)
-    name = hashlib.sha256(f"{first.uid} {second.uid}".encode()).hexdigest()
+    first, second, name = _named(one, other)
     deadline = time.monotonic() + wait
     with ExitStack() as held:
         for side in (first, second):
@@ -51,6 +50,48 @@ def only_run(one: Side, other: Side, *, wait: float = 0.0) -> Iterator[None]:
                 release = _try(side, name)
             held.callback(release)
         yield
+
+
+def is_taken(one: Side, other: Side) -> bool:
+    """Whether a run between the two databases is going on. Asks without taking the lock, where
+    the database can tell."""
+    first, _second, name = _named(one, other)
+    connection = connections[first.alias]
+    if connection.vendor == "postgresql":
+        key = _key(first, name)
+        sql = (
+            "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
+            "AND classid::bigint = %s AND objid::bigint = %s "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        parameters: list[int | str] = [int(key) >> 32, int(key) & 0xFFFFFFFF]
+    elif connection.vendor == "mysql":
+        sql, parameters = "SELECT IS_USED_LOCK(%s)", [_key(first, name)]
+    else:
+        release = _try(first, name)
+        if release is not None:
+            release()
+        return release is None
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        row = cursor.fetchone()
+    return row is not None and row[0] is not None
+
+
+def _named(one: Side, other: Side) -> tuple[Side, Side, str]:
+    """The two sides in the order in which they are locked, and the name of their lock."""
+    first, second = sorted((one, other), key=lambda side: side.uid)
+    return first, second, hashlib.sha256(f"{first.uid} {second.uid}".encode()).hexdigest()
+
+
+def _key(side: Side, name: str) -> int | str:
+    """The name of a lock as the server of one of the sides takes it."""
+    # On MariaDB such a lock is one of the whole server, and both databases may be on it.
+    own = f"{name} {side.uid} {connections[side.alias].settings_dict['NAME']}"
+    digest = hashlib.sha256(own.encode()).hexdigest()
+    if connections[side.alias].vendor == "mysql":
+        return f"synchro {digest[:48]}"
+    return int(digest[:15], 16)
 
 
 def are_one(one: Side, other: Side) -> bool:
@@ -82,21 +123,19 @@ def _try(side: Side, name: str) -> Release | None:
     connection = connections[side.alias]
     if connection.vendor == "sqlite":
         return _by_file(side.alias, name)
-    # On MariaDB such a lock is one of the whole server, and both databases may be on it.
-    own = f"{name} {side.uid} {connection.settings_dict['NAME']}"
-    digest = hashlib.sha256(own.encode()).hexdigest()
+    key = _key(side, name)
     if connection.vendor == "mysql":
         return _by_query(
             side.alias,
             "SELECT GET_LOCK(%s, 0)",
             "SELECT RELEASE_LOCK(%s)",
-            f"synchro {digest[:48]}",
+            key,
         )
     return _by_query(
         side.alias,
         "SELECT pg_try_advisory_lock(%s)",
         "SELECT pg_advisory_unlock(%s)",
-        int(digest[:15], 16),
+        key,
     )
 
 

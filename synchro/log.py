@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 from typing import Any, Final, cast
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.db import connections, transaction
 from django.db.models import Exists, F, Q, QuerySet
 from django.utils import timezone
 
+from synchro.asis import AsIs, time_reader
 from synchro.chunks import batched
 from synchro.conflicts import RemoteChange
 from synchro.exceptions import PlanError
@@ -26,15 +28,16 @@ _COLUMNS: Final = (
     "label",
     "object_id",
     "action",
-    "date",
-    "origin_date",
+    AsIs("date"),
+    AsIs("origin_date"),
     "field",
     "key",
     "origin",
 )
+_DATE: Final[Any] = ChangeLog._meta.get_field("date")
 _ACTIONS: Final = tuple(action for action, _ in ACTIONS)
-_KEYS_PER_STATEMENT: Final = 2000
 _RANGES_PER_STATEMENT: Final = 200
+_ROWS_PER_PAGE: Final = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +99,26 @@ def _number(alias: str, unsealed: QuerySet[ChangeLog], number: int) -> None:
         return
     # InnoDB locks every row that an UPDATE looks at, also those that open transactions have
     # just inserted. A plain read sees committed rows only, and keys touch nothing else.
-    ids = list(unsealed.values_list("id", flat=True))
-    for chunk in batched(ids, _KEYS_PER_STATEMENT):
-        wanted = members_of(ChangeLog, "id", chunk, connections[alias])
-        ChangeLog.objects.using(alias).filter(id__in=wanted).update(batch=number)
+    for chunk in batched(_ranges(unsealed), _RANGES_PER_STATEMENT):
+        ChangeLog.objects.using(alias).filter(_within(chunk)).update(batch=number)
+
+
+def _ranges(rows: QuerySet[ChangeLog]) -> IdRanges:
+    """The ids of rows, found by the database itself: they may be many."""
+    connection = connections[rows.db]
+    ids, parameters = rows.order_by().values_list("id").query.get_compiler(rows.db).as_sql()
+    with connection.cursor() as cursor:
+        # Consecutive ids have the same distance from their position among all of them.
+        cursor.execute(
+            "SELECT MIN(id), MAX(id) FROM (SELECT id, id - ROW_NUMBER() OVER (ORDER BY id) AS gap "
+            f"FROM ({ids}) AS ids) AS numbered GROUP BY gap",
+            parameters,
+        )
+        return tuple(sorted(cursor.fetchall()))
+
+
+def _within(ranges: Iterable[tuple[int, int]]) -> Q:
+    return Q(*(Q(id__range=one) for one in ranges), _connector=Q.OR)
 
 
 def newest_batch(alias: str) -> Sealed:
@@ -129,7 +148,7 @@ def _unsealed(alias: str, only: IdRanges | None) -> Iterator[QuerySet[ChangeLog]
         yield rows
         return
     for chunk in batched(only, _RANGES_PER_STATEMENT):
-        yield rows.filter(Q(*(Q(id__range=one) for one in chunk), _connector=Q.OR))
+        yield rows.filter(_within(chunk))
 
 
 def pending(
@@ -144,9 +163,9 @@ def pending(
     ``unsealed``: then these, which have no number yet."""
     rows = ChangeLog.objects.using(alias).filter(batch__lte=upto)
     wanted = Q(batch__gt=after) if since is None else Q(date__gt=stored(since))
-    yield from _read(rows.filter(wanted).order_by("batch", "id"))
+    yield from _read(rows.filter(wanted), "batch", "id")
     for part in _unsealed(alias, unsealed):
-        yield from _read(part.order_by("id"), _natural_keys(alias, part))
+        yield from _read(part, "id", keys=_natural_keys(alias, part))
 
 
 def _natural_keys(alias: str, rows: QuerySet[ChangeLog]) -> dict[int, str | None]:
@@ -157,22 +176,57 @@ def _natural_keys(alias: str, rows: QuerySet[ChangeLog]) -> dict[int, str | None
 
 
 def _read(
-    rows: QuerySet[ChangeLog], keys: Mapping[int, str | None] | None = None
+    rows: QuerySet[ChangeLog], *order: str, keys: Mapping[int, str | None] | None = None
 ) -> Iterator[LogRow]:
+    """``keys``: id of a row -> what its natural key is instead of what the log has."""
+    rows = rows.order_by(*order)
     keys = keys or {}
+    if connections[rows.db].vendor != "mysql":
+        yield from _log_rows(rows, keys)
+        return
+    # The drivers of MariaDB and MySQL take in all that a query finds at once.
+    page = rows
+    while True:
+        left = _ROWS_PER_PAGE
+        for row in _log_rows(page[:_ROWS_PER_PAGE], keys):
+            left -= 1
+            yield row
+        last = None
+        if not left:
+            last = page.values_list("batch", "id")[_ROWS_PER_PAGE - 1 : _ROWS_PER_PAGE].first()
+        if last is None:
+            return
+        batch, number = last
+        behind = Q(id__gt=number)
+        if batch is not None:
+            behind = Q(batch=batch) & behind | Q(batch__gt=batch)
+        page = rows.filter(behind)
+
+
+def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iterator[LogRow]:
     found = rows.values_list("id", *_COLUMNS).iterator(chunk_size=2000)
     # An error must not leave a cursor open on the server: whoever closes it later would break a
     # transaction of somebody else's.
     with closing(cast("Generator[Any]", found)):
         zones = _uses_time_zones()
-        for id, label, object_id, action, date, origin_date, field, key, origin in found:
+        read_time = time_reader(_DATE, connections[rows.db])
+        # What many rows have in common is read once, and kept in memory once.
+        text: Any = None
+        last: Any = None
+        for number, label, object_id, action, logged, origin_date, field, key, origin in found:
+            key = keys.get(number, key)
             if action not in _ACTIONS:
                 raise _unknown_action(label, object_id, action)
-            if not zones:
-                date, origin_date = aware(date), origin_date and aware(origin_date)
-            made = origin_date or date
-            key = keys.get(id, key)
-            yield LogRow(label, object_id, action, date, made, field, key, origin)
+            if logged != text:
+                text, last = logged, read_time(logged)
+                last = last if zones else aware(last)
+            date = made = last
+            if origin_date is not None:
+                made = read_time(origin_date)
+                made = made if zones else aware(made)
+            yield LogRow(
+                intern(label), object_id, action, date, made, intern(field), key, intern(origin)
+            )
 
 
 def _unknown_action(label: str, object_id: str, action: int) -> PlanError:

@@ -13,6 +13,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from synchro.checkpoint import NEVER, CheckpointValue
 
@@ -25,7 +26,10 @@ __all__ = [
     "ChangeLog",
     "HeldChange",
     "Node",
+    "Overview",
     "Peer",
+    "Preview",
+    "PreviewEntry",
     "Reference",
     "SyncRun",
     "options",
@@ -55,6 +59,7 @@ RUNNING: Final = "running"
 DONE: Final = "done"
 HELD: Final = "held"
 FAILED: Final = "failed"
+CANCELLED: Final = "cancelled"
 DIED: Final = "died"
 
 OUTCOMES: Final = (
@@ -62,13 +67,23 @@ OUTCOMES: Final = (
     (DONE, _("done")),
     (HELD, _("done, but changes are held")),
     (FAILED, _("failed")),
+    (CANCELLED, _("cancelled")),
     (DIED, _("died")),
 )
 
+SYNCHRONIZE: Final = "synchronize"
+ADOPT: Final = "adopt"
+
+KINDS: Final = (
+    (SYNCHRONIZE, _("synchronization")),
+    (ADOPT, _("adoption of a copy")),
+)
+
 ACTIONS: Final = (
-    (ADDITION, _("Add")),
-    (CHANGE, _("Change")),
-    (DELETION, _("Delete")),
+    # With a context: alone, these words are the admin's buttons.
+    (ADDITION, pgettext_lazy("kind of change", "Add")),
+    (CHANGE, pgettext_lazy("kind of change", "Change")),
+    (DELETION, pgettext_lazy("kind of change", "Delete")),
     (M2M_CHANGE, _("Change of links")),
 )
 
@@ -215,15 +230,15 @@ class ChangeLog(models.Model):
     label = models.CharField(max_length=200)
     object_id = KeyField(max_length=400)
     object = GenericForeignKey()
-    date = models.DateTimeField(default=timezone.now)
-    action = models.PositiveSmallIntegerField(choices=ACTIONS)
-    field = models.CharField(max_length=200, blank=True, default="")
+    date = models.DateTimeField(_("logged"), default=timezone.now)
+    action = models.PositiveSmallIntegerField(_("action"), choices=ACTIONS)
+    field = models.CharField(_("field"), max_length=200, blank=True, default="")
     """The many-to-many field of a change of links."""
     key = models.TextField(null=True, blank=True)
     """The natural key as JSON."""
-    batch = models.BigIntegerField(null=True, blank=True)
+    batch = models.BigIntegerField(_("batch"), null=True, blank=True)
     """None until a run has seen the row."""
-    origin = models.CharField(max_length=64, blank=True, default="")
+    origin = models.CharField(_("origin"), max_length=64, blank=True, default="")
     """The node where the change was made; empty if here."""
     origin_date = models.DateTimeField(null=True, blank=True)
     """When it was made there."""
@@ -266,9 +281,9 @@ class HeldChange(models.Model):
     label = models.CharField(max_length=200)
     object_id = KeyField(max_length=400)
     """The key on the node whose change it is."""
-    field = models.CharField(max_length=200, blank=True, default="")
+    field = models.CharField(_("field"), max_length=200, blank=True, default="")
     """The many-to-many field of a change of links."""
-    action = models.PositiveSmallIntegerField(choices=ACTIONS)
+    action = models.PositiveSmallIntegerField(_("action"), choices=ACTIONS)
     recreated = models.BooleanField(default=False)
     """Whether the object was deleted and made again under the same key."""
     key = models.TextField(null=True, blank=True)
@@ -279,50 +294,135 @@ class HeldChange(models.Model):
     """The node where the change was made; empty if it is ``node``."""
     batch = models.BigIntegerField()
     """The newest batch of ``node`` when the change was first held."""
-    waiting = models.BooleanField(default=True)
+    waiting = models.BooleanField(_("is tried again"), default=True)
     """Whether later runs try again; not for the loser of a conflict."""
-    reason = models.CharField(max_length=20, choices=REASONS)
+    reason = models.CharField(_("reason"), max_length=20, choices=REASONS)
     detail = models.TextField()
-    attempts = models.PositiveIntegerField(default=1)
-    since = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveIntegerField(_("attempts"), default=1)
+    since = models.DateTimeField(_("held since"), default=timezone.now)
     """When it was first held."""
-    tried = models.DateTimeField(default=timezone.now)
+    tried = models.DateTimeField(_("last tried"), default=timezone.now)
     """When a run tried it the last time."""
 
     class Meta:
         verbose_name = _("held change")
         verbose_name_plural = _("held changes")
         indexes = [models.Index(fields=["node", "label"], name="synchro_held_node")]
+        permissions = [("resolve", "Can retry or discard held changes")]
 
     def __str__(self) -> str:
         return f"{self.get_action_display()}: {self.label} {self.object_id}"
 
 
-class SyncRun(models.Model):
+class Job(models.Model):
+    """Work that goes on for a while, how far it is, and what came of it."""
+
+    remote = models.CharField(_("other database"), max_length=100)
+    """REMOTE's alias."""
+    user = models.CharField(_("user"), max_length=150, blank=True, default="")
+    """Who started it."""
+    started = models.DateTimeField(_("started"), default=timezone.now)
+    ended = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(_("outcome"), max_length=10, choices=OUTCOMES, default=RUNNING)
+    error = models.TextField(blank=True, default="")
+    stage = models.CharField(max_length=20, blank=True, default="")
+    """What is being done: ``plan``, ``sync``, ``complete``."""
+    model = models.CharField(max_length=200, blank=True, default="")
+    """The label of the model that is being worked on."""
+    done = models.PositiveBigIntegerField(default=0)
+    """How many objects are done."""
+    total = models.PositiveBigIntegerField(default=0)
+    """How many there are; 0 if that is not known."""
+    beat = models.DateTimeField(null=True, blank=True)
+    """When the process that does it last said that it is alive."""
+    cancelled_by = models.CharField(max_length=150, blank=True, default="")
+    """Who asked for it to be given up."""
+
+    class Meta:
+        abstract = True
+
+
+class SyncRun(Job):
     """A run from this database that had something to do."""
 
     id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(_("kind"), max_length=12, choices=KINDS, default=SYNCHRONIZE)
     node = models.CharField(max_length=64)
     """REMOTE's uid, or ``alias:NAME``."""
-    remote = models.CharField(max_length=100)
-    """REMOTE's alias."""
-    user = models.CharField(max_length=150, blank=True, default="")
-    """Who started it."""
     batch = models.BigIntegerField(default=0)
-    started = models.DateTimeField(default=timezone.now)
-    ended = models.DateTimeField(null=True, blank=True)
-    outcome = models.CharField(max_length=10, choices=OUTCOMES, default=RUNNING)
     objects_written = models.PositiveIntegerField(default=0)
     counts = models.JSONField(default=dict, blank=True)
     """Model label -> action -> objects."""
     held = models.PositiveIntegerField(default=0)
     skipped = models.PositiveIntegerField(default=0)
-    error = models.TextField(blank=True, default="")
+    report = models.JSONField(default=dict, blank=True)
+    """What a person should know: see ``synchro.history``."""
+    written = models.BinaryField(default=bytes, blank=True)
+    """The keys of the objects that were written: see ``synchro.history``."""
 
     class Meta:
         verbose_name = _("synchronization")
         verbose_name_plural = _("synchronizations")
         ordering = ["-id"]
+        permissions = [
+            ("synchronize", "Can synchronize, and cancel a synchronization"),
+            ("reset", "Can reset synchronization"),
+            ("adopt", "Can adopt a copy of a database"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.remote}: {self.get_outcome_display()}"
+
+
+class Overview(SyncRun):
+    """Only an entry of the admin's index, which leads to the overview."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("overview")
+        verbose_name_plural = _("overview")
+
+
+class Preview(Job):
+    """A plan that somebody looks at in the admin."""
+
+    id = models.BigAutoField(primary_key=True)
+    basis = models.JSONField(default=dict)
+    """What the plan was made from, as ``synchro.preview.Basis`` has it."""
+    full = models.BooleanField(default=False)
+    """Whether the databases were compared, instead of reading the log."""
+
+    class Meta:
+        verbose_name = _("preview")
+        verbose_name_plural = _("previews")
+        ordering = ["-id"]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.remote}: {self.get_outcome_display()}"
+
+
+class PreviewEntry(models.Model):
+    """One object of a preview, in the order of replay."""
+
+    id = models.BigAutoField(primary_key=True)
+    preview = models.ForeignKey(Preview, on_delete=models.CASCADE, related_name="entries")
+    label = models.CharField(max_length=200)
+    action = models.CharField(max_length=10)
+    name = models.TextField()
+    """The key and the natural key, to be searched."""
+    entry = models.TextField()
+    """The object as JSON, as ``synchro.entries.Entry`` writes it."""
+    chosen = models.BooleanField(default=False)
+
+    class Meta:
+        verbose_name = _("entry of a preview")
+        verbose_name_plural = _("entries of previews")
+        default_permissions = ()
+        indexes = [
+            models.Index(fields=["preview", "label", "action"], name="synchro_preview_model")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.label} {self.name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -27,6 +27,14 @@ class LogRow(NamedTuple):
     origin: str
 
 
+class LinkTime(NamedTuple):
+    """The last change of an object's links in one many-to-many field."""
+
+    field: str
+    made: datetime
+    origin: str
+
+
 class Collapsed:
     """All log rows of one object, in one."""
 
@@ -47,17 +55,20 @@ class Collapsed:
         """The last natural key in the log, as JSON."""
         self.origin = ""
         """Where the last change of its fields was made."""
-        self.links: dict[str, tuple[datetime, str]] = {}
-        """Many-to-many field -> when its links changed the last time, and where."""
+        self.links: tuple[LinkTime, ...] = ()
+        """When the links changed the last time, by many-to-many field."""
 
     def add(self, row: LogRow) -> None:
         """Take in the next log row of the object, in the order of the log."""
         if row.action == M2M_CHANGE:
-            self.links[row.field] = (row.made, row.origin)
+            self.links = (
+                *(link for link in self.links if link.field != row.field),
+                LinkTime(row.field, row.made, row.origin),
+            )
             return
         if row.action == DELETION:
             self.written, self.deleted = False, True
-            self.links.clear()
+            self.links = ()
         else:
             if self.made is None:
                 # What came from elsewhere is known elsewhere.
@@ -73,8 +84,12 @@ class Collapsed:
         """Drop what the other node made itself: it is not sent back there."""
         if self.origin == uid:
             self.written = self.deleted = self.recreated = False
-        if any(origin == uid for _, origin in self.links.values()):
-            self.links = {name: link for name, link in self.links.items() if link[1] != uid}
+        if any(link.origin == uid for link in self.links):
+            self.links = tuple(link for link in self.links if link.origin != uid)
+
+    def link(self, field: str) -> LinkTime | None:
+        """The last change of the links in a field, as far as the log names it."""
+        return next((link for link in self.links if link.field == field), None)
 
 
 Collapse = dict[str, dict[str, Collapsed]]
@@ -88,13 +103,46 @@ def collapse(rows: Iterable[LogRow], onto: Collapse | None = None) -> Collapse:
     added to the entries in ``onto``, which are older.
     """
     found: Collapse = {} if onto is None else onto
+    links: tuple[LinkTime, ...] = ()
     for row in rows:
         objects = found.setdefault(row.label, {})
         collapsed = objects.get(row.object_id)
         if collapsed is None:
             collapsed = objects[row.object_id] = Collapsed()
         collapsed.add(row)
+        if collapsed.links == links:
+            # Often they are those of the object before, and kept in memory once.
+            collapsed.links = links
+        else:
+            links = collapsed.links
     return found
+
+
+class Logged:
+    """What the log has. It is handed over to be used up, and read again when it is needed again:
+    nobody has to keep it for the rest of the run."""
+
+    def __init__(self, read: Callable[[], Collapse]) -> None:
+        """``read``: reads the log, the same each time."""
+        self._read = read
+        self._next: Collapse | None = read()
+        self.labels = list(self._next)
+        self.more: Collapse = {}
+        """What was not logged, but found otherwise. Kept."""
+
+    def __bool__(self) -> bool:
+        return bool(self.labels)
+
+    def take(self) -> Collapse:
+        """The entries. They are the caller's own."""
+        found, self._next = self._next, None
+        if found is None:
+            found = self._read()
+        for label, objects in self.more.items():
+            known = found.setdefault(label, {})
+            for text, change in objects.items():
+                known.setdefault(text, change)
+        return found
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from synchro.entries import ACTIONS, Entry
@@ -39,6 +39,13 @@ class Basis:
     """The newest batch of LOCAL."""
     unnumbered: tuple[tuple[int, int], ...] = ()
     """The ids of log rows that had no batch yet, as ranges: first and last."""
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Basis:
+        """The basis in parsed JSON. Raises KeyError, ValueError or TypeError if it is none."""
+        known = {name: data[name] for name in cls.__dataclass_fields__}
+        ranges = tuple((int(first), int(last)) for first, last in known["unnumbered"])
+        return cls(**{**known, "unnumbered": ranges})
 
 
 class Plan:
@@ -239,9 +246,7 @@ def _basis(header: dict[str, Any]) -> Basis:
             f"The plan has format {header['format']!r}, this version of synchro reads format "
             f"{FORMAT}. Make a new one: manage.py synchronize --dry-run --save-plan FILE"
         )
-    known = {name: header[name] for name in Basis.__dataclass_fields__}
-    known["unnumbered"] = tuple((int(first), int(last)) for first, last in known["unnumbered"])
-    return replace(Basis(local="", remote="", remote_alias="", schema=""), **known)
+    return Basis.from_json(header)
 
 
 def _spool() -> IO[bytes]:

@@ -17,7 +17,7 @@ from django.db.models import Model, QuerySet
 from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.exceptions import NaturalKeyError, PlanError
-from synchro.keys import load_object_id, object_id
+from synchro.keys import load_object_id, object_id, object_ids
 from synchro.members import members_of
 from synchro.models import Reference
 from synchro.nodes import Side
@@ -50,7 +50,8 @@ class References:
         self, model: type[Model], pks: Iterable[Any], *, here: str, there: str
     ) -> dict[Any, Any]:
         """``here`` and ``there``: the columns of a row on LOCAL; on REMOTE they change places."""
-        ids = {object_id(model, pk): pk for pk in pks}
+        keys = list(pks)
+        ids = dict(zip(object_ids(model, keys), keys, strict=True))
         found: dict[Any, Any] = {}
         certain: dict[Any, Any] = {}
         for chunk in batched(ids, _IDS_PER_QUERY):
@@ -60,7 +61,8 @@ class References:
                 newer = dict(self._pairs(self._on_remote(model), there, here, chunk))
             for mine, other in (older | newer).items():
                 try:
-                    key = found[ids[mine]] = load_object_id(model, other)
+                    # The same text is the same key, which is kept in memory once.
+                    key = ids[mine] if mine == other else load_object_id(model, other)
                 except NaturalKeyError as error:
                     raise PlanError(
                         f"A reference of {model._meta.label} {ids[mine]} leads to a row that "
@@ -69,12 +71,18 @@ class References:
                         f"label={model._meta.label_lower!r}, {here}={mine!r}), or "
                         f"{there}={mine!r} in {self.remote.alias!r}"
                     ) from error
-                if mine in newer and older.get(mine, other) == other:
+                found[ids[mine]] = key
+                plain = mine == other or object_id(model, key) == other
+                if plain and mine in newer and older.get(mine, other) == other:
                     certain[ids[mine]] = key
         if here == "remote_object_id":
             certain = {pk: remote_pk for remote_pk, pk in certain.items()}
         self._written.setdefault(model, {}).update(certain)
         return found
+
+    def is_certain(self, model: type[Model], pk: Any, remote_pk: Any) -> bool:
+        """Whether REMOTE's own table is known to say that an object stands for a row."""
+        return bool(self._written.get(model, {}).get(pk) == remote_pk)
 
     @staticmethod
     def _pairs(

@@ -15,6 +15,7 @@ from synchro.conflicts import RemoteChange, is_conflict, newest_wins
 from synchro.counterparts import Counterparts
 from synchro.graph import descendants, family
 from synchro.keys import dump_key, natural_lookup, object_id
+from synchro.keysets import KeySet
 from synchro.models import DELETION, M2M_CHANGE, REMOTE_NEWER, HeldChange
 from synchro.nodes import Side
 from synchro.plan import Skipped
@@ -33,7 +34,7 @@ class Rivals:
         self._tombstones: dict[type[Model], dict[str, RemoteChange]] = {}
         self._overwritten: dict[tuple[str, Any, str], Skipped] = {}
         self._beaten: dict[type[Model], set[str]] = {}
-        self._settled: dict[tuple[type[Model], tuple[str, ...]], set[Any]] = {}
+        self._settled: dict[tuple[type[Model], tuple[str, ...]], KeySet] = {}
         """Rows of REMOTE (by model, and the labels of its log) that only LOCAL has changed, and
         that are locked: nobody else will change them before the run has ended."""
 
@@ -59,7 +60,7 @@ class Rivals:
         if not times or not self.remote.side.has_tables:
             return {}
         names = tuple(other._meta.label_lower for other in labels or descendants(model))
-        settled = self._settled.setdefault((model, names), set())
+        settled = self._settled.setdefault((model, names), KeySet())
         times = {pk: made for pk, made in times.items() if remote_keys[pk] not in settled}
         texts = {pk: object_id(model, remote_keys[pk]) for pk in times}
         lost: dict[Any, RemoteChange] = {}

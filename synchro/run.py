@@ -33,7 +33,7 @@ from synchro.holds import ON_PURPOSE, Holds, Spoiled
 from synchro.journal import Journal
 from synchro.models import EXCLUDED, NEEDS_HELD, REASONS, Reference, checkpoint_value
 from synchro.nodes import Side, address, missing_tables, peer
-from synchro.plan import Agenda, Collapse, LogRow, Skipped, collapse
+from synchro.plan import Agenda, Collapse, Logged, LogRow, Skipped, collapse
 from synchro.planner import Planner
 from synchro.preview import Basis, Plan
 from synchro.references import References
@@ -44,6 +44,7 @@ from synchro.retries import persist
 from synchro.rivals import Rivals
 from synchro.selection import Selection
 from synchro.suspend import DisableSynchroLog
+from synchro.tracking import Tracker
 from synchro.transient import is_transient
 from synchro.triggers.install import drift
 from synchro.work import Progress
@@ -80,6 +81,24 @@ class Limits:
     """Whether to compare the databases row by row, besides reading the log."""
     continue_on_failure: bool = False
     callback: Callback = lambda stage, current, total: None
+    tracker: Tracker | None = None
+    """Who writes down how far the run is."""
+
+    def tell(self, stage: str, model: str, done: int, total: int) -> None:
+        """The run is that far. Raises CancelledError if it is to be given up."""
+        self.callback(stage, done, total)
+        if self.tracker is not None:
+            self.tracker.tell(stage, model, done, total)
+
+    def compared(self, model: str, done: int, total: int) -> None:
+        """So many rows of a model have been compared. Raises CancelledError, too."""
+        if self.tracker is not None:
+            self.tracker.tell("plan", model, done, total)
+
+    def ready(self, done: int) -> None:
+        """Nothing is left to be done but COMMIT: the last moment to be given up."""
+        if self.tracker is not None:
+            self.tracker.tell("complete", "", done, done)
 
 
 class _Parts(NamedTuple):
@@ -168,11 +187,11 @@ class Run:
         if not self.has_work():
             self._catch_up()
             return SyncResult(changed=False, warnings=self._warnings())
-        self.limits.callback("plan", 0, 0)
-        changes = self._changes(since)
+        self.limits.tell("plan", "", 0, 0)
+        logged = self._logged(since)
         # Before REMOTE's newest rows are those that this run writes.
         wrong_clocks = clocks.warnings(self.local, self.remote, self.now)
-        outcome = self._replay(changes)
+        outcome = self._replay(logged)
         if self.remote.has_tables:
             self._move_checkpoint()
         else:
@@ -180,7 +199,7 @@ class Run:
             persist(self._move_checkpoint, f"Noting on {self.local.alias!r} what was sent")
         self.limits.callback("complete", self._current, self._current)
         return SyncResult(
-            changed=bool(changes or self.limits.full) and not outcome.is_empty,
+            changed=bool(logged or self.limits.full) and not outcome.is_empty,
             counts={name: len(done.pks) for name, done in outcome.record.items() if done.pks},
             record=outcome.record,
             skipped=outcome.agenda.skipped,
@@ -211,32 +230,35 @@ class Run:
                 unnumbered=unsealed,
             )
         )
-        self.limits.callback("plan", 0, 0)
-        changes = self._changes(self._since(), unsealed)
+        self.limits.tell("plan", "", 0, 0)
+        logged = self._logged(self._since(), unsealed)
         holds = Holds(tolerant=True, before=self.held.before())
         for _pass in range(_PASSES):
             parts = self._parts(holds)
             try:
                 with transaction.atomic(using=self.remote.alias), parts.source.snapshot():
-                    agenda = self._agenda(parts, changes, holds)
+                    agenda = self._agenda(parts, logged, holds)
                     total = agenda.size()
                     for done, entry in enumerate(
                         Differ(agenda, parts.source, parts.remote, parts.counterparts).entries(), 1
                     ):
                         plan.add(entry)
                         if done % conf.batch_size == 0:
-                            self.limits.callback("plan", done, total)
+                            self.limits.tell("plan", entry.model, done, total)
             except Spoiled:
                 continue
             except DatabaseError as error:
-                self._explain_missing_tables(self._labels(changes), error)
+                self._explain_missing_tables(self._labels(logged), error)
                 raise
             break
-        self.limits.callback("complete", len(plan), len(plan))
+        self.limits.tell("complete", "", len(plan), len(plan))
         return plan
 
-    def _changes(self, since: datetime | None, unsealed: log.IdRanges = ()) -> Collapse:
+    def _logged(self, since: datetime | None, unsealed: log.IdRanges = ()) -> Logged:
         """What the log, and what was held before, has for REMOTE."""
+        return Logged(lambda: self._changes(since, unsealed))
+
+    def _changes(self, since: datetime | None, unsealed: log.IdRanges) -> Collapse:
         rows = log.pending(
             self.local.alias,
             after=self.after,
@@ -273,7 +295,7 @@ class Run:
                 self.newest_date = row.date
             yield row
 
-    def _replay(self, changes: Collapse) -> _Outcome:
+    def _replay(self, logged: Logged) -> _Outcome:
         """Apply the changes in one transaction on REMOTE, or raise the error that says why not."""
         holds = Holds(
             # What was held before must not stop what is new.
@@ -286,7 +308,7 @@ class Run:
         try:
             for _pass in range(_PASSES):
                 try:
-                    return self._pass(changes, holds, careful=careful)
+                    return self._pass(logged, holds, careful=careful)
                 except Spoiled:
                     continue
                 except IntegrityError as error:
@@ -296,12 +318,12 @@ class Run:
                     careful = True
         except ReplayError as error:
             if isinstance(error.__cause__, ProgrammingError | OperationalError):
-                self._explain_missing_tables(self._labels(changes), error)
+                self._explain_missing_tables(self._labels(logged), error)
             raise
         except DatabaseError as error:
             if is_transient(error) or self.fate.reached_commit:
                 raise
-            self._explain_missing_tables(self._labels(changes), error)
+            self._explain_missing_tables(self._labels(logged), error)
             raise ReplayError(
                 f"The run to {self.remote.alias!r} failed: {type(error).__name__}: "
                 f"{' '.join(str(error).split())}.",
@@ -321,7 +343,7 @@ class Run:
         rivals = Rivals(self.local, remote, counterparts, self.peer.received_batch)
         return _Parts(source, remote, references, counterparts, rivals)
 
-    def _agenda(self, parts: _Parts, changes: Collapse, holds: Holds) -> Agenda:
+    def _agenda(self, parts: _Parts, logged: Logged, holds: Holds) -> Agenda:
         """What is to be done. Raises Spoiled if some of it is to be left out, which is held by
         then: the agenda has to be made again."""
         source, remote, _references, counterparts, rivals = parts
@@ -334,12 +356,11 @@ class Run:
                 counterparts,
                 received_batch=self.peer.received_batch,
                 takes=selection.audits,
+                progress=self.limits.compared,
             )
-            for label, objects in audit.changes().items():
-                known = changes.setdefault(label, {})
-                for text, change in objects.items():
-                    known.setdefault(text, change)
+            logged.more = audit.changes()
             surplus = audit.surplus
+        changes = logged.take()
         if selection:
             selection.exclude_models(changes, holds)
         planner = Planner(source, remote, counterparts, rivals, holds, self.now)
@@ -353,13 +374,13 @@ class Run:
                     logger.debug("%s %s: no change", entry.model, entry.key)
         return agenda
 
-    def _pass(self, changes: Collapse, holds: Holds, *, careful: bool) -> _Outcome:
+    def _pass(self, logged: Logged, holds: Holds, *, careful: bool) -> _Outcome:
         parts = self._parts(holds)
         self.references = parts.references
         journal = Journal(self.local, self.remote, parts.references, self.now)
         with DisableSynchroLog(), self.fate, transaction.atomic(using=self.remote.alias):
             with parts.source.snapshot():
-                agenda = self._agenda(parts, changes, holds)
+                agenda = self._agenda(parts, logged, holds)
                 record = replay(
                     agenda,
                     parts.source,
@@ -370,8 +391,9 @@ class Run:
                     self._progress(agenda.size()),
                     careful=careful,
                 )
-                self._explain_holds(holds, changes)
+                self._explain_holds(holds, logged)
                 journal.finish(parts.counterparts, self.sealed)
+                changes = logged.take() if holds or agenda.skipped else {}
             self.overwritten = parts.rivals.overwritten
             held = self.held.store(
                 holds,
@@ -382,6 +404,7 @@ class Run:
                 accept=self._acceptable(),
             )
             counts = {name: len(done.pks) for name, done in record.items()}
+            self.limits.ready(self._current)
             self.fate.sending(self.sealed.number, counts, agenda.skipped)
         return _Outcome(agenda, record, held)
 
@@ -402,23 +425,26 @@ class Run:
             if label != last[0]:
                 before[0], last[0] = self._current, label
             self._current = min(before[0] + done, total)
-            self.limits.callback("sync", self._current, total)
+            self.limits.tell("sync", label, self._current, total)
 
         return progress
 
-    def _explain_holds(self, holds: Holds, changes: Collapse) -> None:
+    def _explain_holds(self, holds: Holds, logged: Logged) -> None:
         """A table that is missing is no reason to hold row by row."""
         for _part, _pk, cause in holds:
             if isinstance(cause.error.__cause__, ProgrammingError | OperationalError):
-                self._explain_missing_tables(self._labels(changes), cause.error)
+                self._explain_missing_tables(self._labels(logged), cause.error)
                 return
 
-    def _labels(self, changes: Collapse) -> list[str]:
+    def _labels(self, logged: Logged) -> list[str]:
         """The models that the run is about."""
         audited = (
             sorted(model._meta.label_lower for model in conf.models) if self.limits.full else []
         )
-        return [*changes, *(label for label in audited if self.limits.selection.takes(label))]
+        return [
+            *logged.labels,
+            *(label for label in audited if self.limits.selection.takes(label)),
+        ]
 
     def _explain_missing_tables(self, labels: Iterable[str], error: Exception) -> None:
         """Raise NodeError if REMOTE lacks tables or columns of the models that were changed."""

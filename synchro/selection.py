@@ -84,8 +84,8 @@ class Selection:
                     continue
                 if change.written or change.deleted:
                     self._exclude(holds, model, pk)
-                for name in change.links:
-                    self._exclude(holds, model, pk, name)
+                for link in change.links:
+                    self._exclude(holds, model, pk, link.field)
 
     def takes(self, label: str) -> bool:
         """Whether changes of a model are applied at all."""

@@ -8,10 +8,11 @@ interface; the plain way works on all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 from math import isfinite, isnan
+from operator import itemgetter
 from typing import Any, Final, cast
 
 from django.conf import settings
@@ -71,9 +72,17 @@ def converter(
 
     if type(field) is DateTimeField and settings.USE_TZ and connection.vendor in _NAIVE:
         zone = connection.timezone
+        last: Any = None
+        text = ""
 
         def convert_time(value: Any) -> Any:
             # What Django makes of it, in one step instead of a dozen.
+            nonlocal last, text
+            if value is last and last is not None:
+                return text
+            if type(value) is datetime and value.tzinfo is zone is UTC:
+                last, text = value, value.isoformat(" ")[: -len("+00:00")]
+                return text
             if type(value) is datetime and value.tzinfo is not None:
                 return str(value.astimezone(zone).replace(tzinfo=None))
             return convert(value)
@@ -154,15 +163,21 @@ class TableWriter:
         if not returning:
             self._load(self._table(), converted)
             return []
-        keys = reserve_keys(self.connection, self.model, len(rows)) if self.fields else None
-        if keys is not None and not any(self._exotic):
+        if self.fields and not any(self._exotic):
             column = self._quote(str(self.model._meta.pk.column))
-            loader(self.connection).load(
-                self._table(),
-                [column, *self._columns()],
-                [(key, *row) for key, row in zip(keys, converted, strict=True)],
+            keys = reserve_keys(self.connection, self.model, len(rows))
+            if keys is not None:
+                loader(self.connection).load(
+                    self._table(),
+                    [column, *self._columns()],
+                    [(key, *row) for key, row in zip(keys, converted, strict=True)],
+                )
+                return list(keys)
+            made = loader(self.connection).load_new(
+                self._table(), self._columns(), converted, column
             )
-            return list(keys)
+            if made is not None:
+                return made
         can_return = self.connection.features.can_return_rows_from_bulk_insert
         for chunk in portions(self.connection, converted, len(self.fields)):
             if can_return:
@@ -270,11 +285,11 @@ class TableWriter:
         assignments = ", ".join(f"{column} = %s" for column in self._own_columns())
         match = " AND ".join(f"{key} = %s" for key in keys)
         own = [index for index, key in enumerate(is_key) if not key]
-        order = [*own, *(index for index, key in enumerate(is_key) if key)]
+        in_order = itemgetter(*own, *(index for index, key in enumerate(is_key) if key))
         with self.connection.cursor() as cursor:
             cursor.executemany(
                 f"UPDATE {self._table()} SET {assignments} WHERE {match}",
-                [tuple(row[index] for index in order) for row in rows],
+                list(map(in_order, rows)),
             )
 
     # -- statements

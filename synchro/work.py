@@ -60,6 +60,8 @@ class Work:
 
     def done(self, model: type[Model], action: str, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Note with which objects something was done: keys on LOCAL and REMOTE."""
-        name = (model._meta.label_lower, action)
-        for pk, remote_pk in pairs:
-            self.record.setdefault(name, Done()).add(pk, remote_pk)
+        found = list(pairs)
+        if found:
+            done = self.record.setdefault((model._meta.label_lower, action), Done())
+            done.pks += [pk for pk, _ in found]
+            done.remote_pks += [remote_pk for _, remote_pk in found]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -26,6 +28,7 @@ from synchro.plan import Change
 from synchro.receivers import needs_save
 from synchro.saving import ObjectSaver
 from synchro.sql import TableWriter, holds_plain_json, key_values
+from synchro.transient import is_transient
 from synchro.translate import Translator
 from synchro.uniques import Releaser, unique_groups
 from synchro.work import REFUSALS, Work
@@ -293,7 +296,8 @@ class ModelWriter:
             self._guarded({pk: self._with_defaults(row) for pk, row in new.items()}, self._insert)
 
     def _insert(self, rows: dict[Any, dict[str, Any]]) -> None:
-        values = [[row[field.attname] for field in self.insert_fields] for row in rows.values()]
+        names = [field.attname for field in self.insert_fields]
+        values = [_values(row, names) for row in rows.values()]
         if self.automatic:
             keys = self.inserter.insert(values, returning=True)
         else:
@@ -316,11 +320,11 @@ class ModelWriter:
 
     def _update_with(self, writer: TableWriter, rows: dict[Any, dict[str, Any]]) -> None:
         names = [field.attname for field in writer.fields[len(self.key_fields) :]]
+        known = self.counterparts.known(self.model)
+        # Rows that are updated are there, so that their keys are known.
+        keys = (key_values(self.model, known[pk]) for pk in rows)
         writer.update(
-            [
-                [*key_values(self.model, self._key_there(pk)), *(row[name] for name in names)]
-                for pk, row in rows.items()
-            ]
+            [(*key, *_values(row, names)) for key, row in zip(keys, rows.values(), strict=True)]
         )
 
     def _guarded(
@@ -419,6 +423,7 @@ class ModelWriter:
         if unique_groups(self.model):
             fresh = {pk: self._with_defaults(row) for pk, row in {**again, **new}.items()}
             self._release({**old, **fresh})
+        tolerant = self.work.holds.tolerant
         present = {self._key_there(pk): pk for pk in old}
         kept = self.saver.kept_values(present)
         for pk, row in {**old, **again, **new}.items():
@@ -426,12 +431,12 @@ class ModelWriter:
             key = None if created else self._key_there(pk)
             values = {**row, **kept[key]} if pk in old else self._with_defaults(row)
             try:
-                with transaction.atomic(using=self.remote.side.alias):
+                with self._alone():
                     saved = self.saver.save(key, values, created=pk in new)
                     self._check([pk], [saved])
             except Exception as error:
                 # Whatever a receiver or save() of the project raises, by the object's name.
-                if self.remote.cannot_go_on(error):
+                if is_transient(error) or (tolerant and self.remote.cannot_go_on(error)):
                     raise
                 self._hold(pk, error)
                 continue
@@ -439,6 +444,13 @@ class ModelWriter:
             self.counterparts.set(self.model, pk, saved)
             self._written.add(pk)
         self.saver.put_back()
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """What goes wrong with an object is undone alone, if the run goes on without it; else
+        the whole run is undone, and needs no savepoint for each object."""
+        if not self.work.holds.tolerant:
+            return nullcontext()
+        return transaction.atomic(using=self.remote.side.alias)
 
     # -- what was done
 
@@ -450,6 +462,13 @@ class ModelWriter:
             journal.log(model, action, [(known[pk], self.changes[pk]) for pk in rows])
         self.work.done(model, "create", ((pk, known[pk]) for pk in new))
         self.work.done(model, "update", ((pk, known[pk]) for pk in old))
+
+
+def _values(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    if len(names) > 1:
+        found: tuple[Any, ...] = itemgetter(*names)(row)
+        return found
+    return tuple(row[name] for name in names)
 
 
 def _has_database_default(field: Field[Any, Any]) -> bool:

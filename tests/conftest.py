@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import django.test
@@ -17,6 +18,11 @@ from django.core.cache import cache
 from synchro.suspend import DisableSynchroLog
 
 ALIASES = ["default", "remote"]
+PAIR = (settings.LOCAL_VENDOR, settings.REMOTE_VENDOR)
+ONCE_PAIRS = {("sqlite", "sqlite")}
+BROWSER_PAIRS = {("sqlite", "sqlite"), ("postgresql", "mariadb")}
+"""Where the tests in tests/browser run: all other tests show that databases are alike."""
+BROWSER = Path(__file__).parent / "browser"
 
 _NOT_OUR_CHECK = [
     # Fixtures of this suite hold nothing that one example could spoil for the next.
@@ -65,13 +71,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give every test both databases, and run the tests marked ``once`` in one pair only,
-    those marked ``by_signals`` only where signals log."""
-    first_pair = (settings.LOCAL_VENDOR, settings.REMOTE_VENDOR) == ("sqlite", "sqlite")
+    """Give every test both databases; run ``once`` and ``browser`` in few pairs, ``by_signals``
+    only where signals log."""
     kept, dropped = [], []
     for item in items:
+        if BROWSER in item.path.parents:
+            item.add_marker("browser")
         unfit = settings.SYNCHRO_CAPTURE == "triggers" and item.get_closest_marker("by_signals")
-        if unfit or (item.get_closest_marker("once") and not first_pair):
+        if (
+            unfit
+            or (item.get_closest_marker("once") and PAIR not in ONCE_PAIRS)
+            or (item.get_closest_marker("browser") and PAIR not in BROWSER_PAIRS)
+        ):
             dropped.append(item)
             continue
         kept.append(item)

@@ -38,6 +38,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.admin",
+    # The live server of the browser tests sends the admin's style sheets.
+    "django.contrib.staticfiles",
     "dbsettings",
     # Before synchro on purpose: a project's models.py may import from it in any order.
     "tests.testapp",
@@ -71,6 +73,8 @@ USE_TZ = True
 TIME_ZONE = "Europe/Warsaw"
 
 MIDDLEWARE = [
+    # A strict Content-Security-Policy: the pages have to do with it.
+    "testproject.config.csp.StrictPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",

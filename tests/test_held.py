@@ -621,9 +621,11 @@ def test_the_page_shows_what_is_held(admin_client):
     occupy(Seat, name="theirs", position=1)
     bad = Seat.objects.create(name="ours", position=1)
     apply_what_can_be()
-    response = admin_client.get(reverse("synchro:synchro"))
-    assert f"testapp.seat {bad.pk}" in response.content.decode()
-    assert "refused testapp.Seat" in response.content.decode()
+    overview = admin_client.get(reverse("synchro:synchro")).content.decode()
+    assert "Seats: 1" in overview
+    held = HeldChange.objects.using(REMOTE).get()
+    page = admin_client.get(reverse("synchro:held", args=[held.pk])).content.decode()
+    assert f"refused testapp.Seat {bad.pk}" in page
 
 
 def test_the_command_says_so_and_exits_with_its_own_status(capsys):

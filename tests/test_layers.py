@@ -13,7 +13,8 @@ ROOT = Path(synchro.__file__).parent
 
 # From the bottom of the building to the roof. Names on one line do not know each other.
 LAYERS = [
-    ["exceptions", "chunks", "durations", "flags", "halving", "suspend", "legacy", "transient"],
+    ["asis", "exceptions", "chunks", "durations", "flags", "halving", "keysets"],
+    ["suspend", "legacy", "transient"],
     ["checkpoint", "fate", "graph", "keys"],
     ["names"],
     ["conf", "models", "takeover"],
@@ -34,17 +35,28 @@ LAYERS = [
     ["remotes.database"],
     ["counterparts"],
     ["rivals"],
-    ["held", "journal", "planner", "saving", "translate", "uniques"],
+    ["companions", "held", "journal", "saving", "translate", "uniques"],
+    ["planner"],
     ["clocks", "differ", "results"],
-    ["audit", "hooks", "selection", "work"],
+    ["audit", "hooks", "selection", "tracking", "work"],
     ["deletions", "links", "writing"],
     ["replay"],
     ["adopt", "lock", "restored", "retention", "run", "status"],
     ["history", "pairs"],
     ["attempts"],
     ["core"],
+    ["background", "liveness"],
+    ["launch", "inspecting"],
+    ["pages.access", "pages.addresses", "pages.charts", "pages.paging", "pages.trail"],
+    ["pages.naming"],
+    ["pages.visibility"],
+    ["pages.showing"],
+    ["pages.runs"],
+    ["pages.adopting", "pages.held", "pages.overview", "pages.previews", "pages.resetting"],
     [
         "checks",
+        "admin",
+        "templatetags.synchro_pages",
         "views",
         "management.commands.synchro_purge",
         "management.commands.synchro_status",
@@ -62,6 +74,8 @@ FREE = {
     "triggers.__init__",
     "management.__init__",
     "management.commands.__init__",
+    "pages.__init__",
+    "templatetags.__init__",
 }
 
 

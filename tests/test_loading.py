@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from synchro.loading import FAST, PlainLoader, loader
+from synchro.loading import FAST, PlainLoader
 from synchro.members import Members, members_of
 from synchro.nodes import side
 from synchro.remotes.database import DatabaseEnd
@@ -62,9 +62,11 @@ class Ways(TestCase):
     databases = {LOCAL, REMOTE}
 
     @given(rows)
-    def test_the_fast_way_stores_what_the_plain_one_does(self, found):
-        fast = type(loader(connections[REMOTE]))
-        assert stored(fast, found) == stored(PlainLoader, found)
+    def test_the_fast_ways_store_what_the_plain_one_does(self, found):
+        plain = stored(PlainLoader, found)
+        for fast in FAST:
+            if fast.supports(connections[REMOTE]):
+                assert stored(fast, found) == plain
 
     @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), st.lists(texts, max_size=5))
     def test_a_set_in_one_piece_finds_what_a_list_finds(self, numbers, names):
@@ -73,6 +75,21 @@ class Ways(TestCase):
         assert find(Note, "pk", keys) == set(Note.objects.filter(pk__in=keys))
         Note.objects.bulk_create(Note(name=name) for name in names)
         assert find(Note, "name", names) == set(Note.objects.filter(name__in=names))
+
+
+def test_values_that_are_only_equal_stay_what_they_are():
+    """A way may send a value that all rows have only once."""
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    day = datetime.time(1, 2, 3)
+    rows = [
+        (None, 0.0, 1, True, moment, moment.date(), day, b"\0'", '"a\\b\u2028%s'),
+        (None, -0.0, 1, True, moment, moment.date(), day, b"\0'", '"a\\b\u2028%s'),
+    ]
+    plain = stored(PlainLoader, rows)
+    assert plain[0][2:] == plain[1][2:] == rows[0][2:]
+    for fast in FAST:
+        if fast.supports(connections[REMOTE]):
+            assert stored(fast, rows) == plain
 
 
 def find(model: Any, name: str, values: list[Any]) -> set[Any]:
@@ -104,6 +121,11 @@ def test_rows_that_are_refused_are_refused_by_django_s_own_errors():
         writer.insert([(note.pk, "b", 1)], returning=False)
     with pytest.raises(DatabaseError), transaction.atomic(using=REMOTE):
         writer.insert([(note.pk + 1, None, 1)], returning=False)
+    if connection.vendor != "sqlite":
+        with pytest.raises(DatabaseError), transaction.atomic(using=REMOTE):
+            writer.insert([(note.pk + 1, "too long" * 100, 1)], returning=False)
+        with pytest.raises(DatabaseError), transaction.atomic(using=REMOTE):
+            writer.insert([(note.pk + 1, "not a number", "x")], returning=False)
     assert DatabaseEnd(side(REMOTE)).existing(Note, [note.pk, note.pk + 1]) == {note.pk}
 
 

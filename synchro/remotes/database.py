@@ -10,8 +10,6 @@ from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.db.models import (
     Exists,
-    ExpressionWrapper,
-    F,
     Field,
     ManyToManyField,
     Model,
@@ -22,6 +20,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast
 
+from synchro.asis import AsIs
 from synchro.chunks import batched
 from synchro.exceptions import PlanError
 from synchro.graph import (
@@ -33,6 +32,7 @@ from synchro.graph import (
     through,
 )
 from synchro.keys import NaturalKey, NaturalLookup, field_at
+from synchro.keysets import KeySet
 from synchro.members import are_numbers, members, members_of
 from synchro.nodes import Side
 from synchro.remotes.base import AmbiguousKey, End, Source
@@ -150,8 +150,7 @@ class DatabaseEnd(End):
             if name in _json_names(model):
                 wanted.append(Cast(name, TextField()))
             elif name in unconverted:
-                # A plain Field has nothing that would convert the value.
-                wanted.append(ExpressionWrapper(F(name), output_field=Field()))
+                wanted.append(AsIs(name))
             else:
                 wanted.append(name)
         for chunk in key_chunks(pks):
@@ -246,18 +245,20 @@ class DatabaseEnd(End):
 class DatabaseSource(DatabaseEnd, Source):
     def __init__(self, side: Side) -> None:
         super().__init__(side)
-        self._seen: dict[type[Model], set[Any]] | None = None
+        self._seen: dict[type[Model], KeySet] | None = None
         """Keys that were found, for as long as the database shows one state."""
 
     def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         if self._seen is None:
             return super().existing(model, pks)
-        seen = self._seen.setdefault(model, set())
+        seen = self._seen.setdefault(model, KeySet())
         wanted = set(pks)
-        rest = wanted - seen
-        if rest:
-            seen |= super().existing(model, rest)
-        return wanted & seen
+        rest = {pk for pk in wanted if pk not in seen}
+        if not rest:
+            return wanted
+        found = super().existing(model, rest)
+        seen.update(found)
+        return wanted - (rest - found)
 
     def instances(self, model: type[Model], pks: Iterable[Any]) -> Iterator[Model]:
         for chunk in key_chunks(pks):

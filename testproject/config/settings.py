@@ -1,17 +1,19 @@
 """A small project with two SQLite databases, kept in step by synchro."""
 
+import os
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+DATABASE_DIR = Path(os.environ.get("SYNCHRO_DEMO_DIRECTORY") or BASE_DIR)
 
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": BASE_DIR / "local.sqlite3",
+        "NAME": DATABASE_DIR / "local.sqlite3",
     },
     "remote": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": BASE_DIR / "remote.sqlite3",
+        "NAME": DATABASE_DIR / "remote.sqlite3",
     },
 }
 
@@ -45,6 +47,8 @@ USE_TZ = True
 STATIC_URL = "static/"
 
 MIDDLEWARE = [
+    # Not needed by synchro: it shows that its pages work under a strict Content-Security-Policy.
+    "config.csp.StrictPolicy",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models import Max
 
 from geo.models import City, Country, Language
 from geo.source import load_towns, with_progress
 
+BOTH = ("default", "remote")
 CONTESTED = "Zürich"
 """The city that is edited in both databases."""
 
@@ -32,6 +34,63 @@ def edit_remote() -> str:
     city.population += 1
     city.save()
     return f"edited {CONTESTED} there as well, a moment later"
+
+
+def edit_a_little() -> list[str]:
+    """A few edits of each kind on LOCAL, as often as you like; returns what was done."""
+    with transaction.atomic():
+        return [_grow(), _found_a_town(), _give_up_a_town(), _rename_again(), _relink()]
+
+
+def free_number() -> int:
+    """A GeoNames number that no city has, in neither database."""
+    numbers = (City.objects.using(alias).aggregate(n=Max("geonameid"))["n"] for alias in BOTH)
+    return 1 + max(number or 0 for number in numbers)
+
+
+def _grow() -> str:
+    cities = City.objects.order_by("-population", "pk")[:25]
+    for city in cities:
+        city.population += 1000
+        city.save()
+    return f"the {len(cities)} largest cities have grown"
+
+
+def _found_a_town() -> str:
+    capital = City.objects.filter(capital_of__isnull=False).order_by("name")[0]
+    town = City.objects.create(
+        geonameid=free_number(),
+        name=f"New {capital.name}",
+        country=capital.country,
+        latitude=capital.latitude,
+        longitude=capital.longitude,
+        population=20,
+        timezone=capital.timezone,
+    )
+    return f"{town} was founded"
+
+
+def _give_up_a_town() -> str:
+    town = City.objects.filter(capital_of__isnull=True).order_by("population", "pk")[0]
+    town.delete()
+    return f"{town} was given up"
+
+
+def _rename_again() -> str:
+    country = Country.objects.get(iso="CZ")
+    country.name = "Czechia" if country.name != "Czechia" else "Czech Republic"
+    country.save()
+    return f"a country is now called {country}"
+
+
+def _relink() -> str:
+    """Denmark and Canada share Hans Island, since 2022."""
+    denmark, canada = Country.objects.get(iso="DK"), Country.objects.get(iso="CA")
+    if denmark.neighbours.contains(canada):
+        denmark.neighbours.remove(canada)
+        return "Denmark and Canada are no neighbours any more"
+    denmark.neighbours.add(canada)
+    return "Denmark and Canada are neighbours"
 
 
 def _recount_cities() -> str:

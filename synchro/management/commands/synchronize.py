@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -13,6 +14,7 @@ from django.utils.translation import gettext as _
 from synchro.conf import conf
 from synchro.core import Plan, SyncFlags, SyncResult, no_progress, synchronize
 from synchro.exceptions import LockError, SynchroError
+from synchro.tracking import Tracker
 
 _SHOWN = 20
 
@@ -97,18 +99,21 @@ class Command(BaseCommand):
             and not options["json"]
             and self.stdout.isatty()
         )
+        plan = _read(options["plan"]) if options["plan"] else None
         try:
-            result = synchronize(
-                options["remote"],
-                plan=_read(options["plan"]) if options["plan"] else None,
-                dry_run=dry,
-                full=options["full"],
-                models=options["models"],
-                flags=_flags(options),
-                callback=self._progress if show else no_progress,
-                wait=options["wait"],
-                user=_user(),
-            )
+            with nullcontext() if dry else Tracker() as tracker:
+                result = synchronize(
+                    options["remote"],
+                    plan=plan,
+                    dry_run=dry,
+                    full=options["full"],
+                    models=options["models"],
+                    flags=_flags(options),
+                    callback=self._progress if show else no_progress,
+                    wait=options["wait"],
+                    user=_user(),
+                    tracker=tracker,
+                )
         except LockError as error:
             raise CommandError(str(error), returncode=4) from error
         except (SynchroError, ImproperlyConfigured) as error:

@@ -34,6 +34,9 @@ class Country(NaturalKeyModel):
     name = models.CharField(max_length=100)
     population = models.IntegerField(default=0)
 
+    class Meta:
+        verbose_name_plural = "countries"
+
 
 class City(NaturalKeyModel):
     _natural_key = ("name", "country__name")

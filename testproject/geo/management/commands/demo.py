@@ -17,10 +17,8 @@ from django.db import connections
 from geo import edits, source
 from geo.comparison import Comparison, compare
 from geo.models import City, Continent, Country, Language
+from geo.waiting import OWN_COUNTRY
 from synchro import diff, synchronize
-
-OWN_COUNTRY = "LI"
-"""REMOTE holds small towns of this country that LOCAL never had."""
 
 DONE = {"create": "created", "update": "updated", "delete": "deleted", "link": "re-linked"}
 
@@ -43,7 +41,7 @@ class Command(BaseCommand):
         self.stdout.write(self.style.SUCCESS(f"\nDone in {time.monotonic() - start:.0f} seconds."))
         self.stdout.write(
             "To look at both databases and press the button yourself: make serve\n"
-            "(the admin page is at http://127.0.0.1:8000/admin/, user demo, password demo)"
+            "(it prints the addresses, and the password of the user admin)"
         )
 
     def heading(self, text: str) -> None:
