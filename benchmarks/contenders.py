@@ -157,6 +157,20 @@ def save_with_receiver() -> Timed:
     return save()
 
 
+def save_rows_with_receiver() -> Timed:
+    """save() one by one, and nothing else, of a model with a receiver, in one transaction."""
+    post_save.connect(_receive, sender=Item)
+
+    def timed() -> int:
+        items = list(Item.objects.using(LOCAL)[:FEW])
+        with transaction.atomic(using=REMOTE), DisableSynchroLog():
+            for item in items:
+                item.save(using=REMOTE)
+        return len(items)
+
+    return timed
+
+
 def synchro_with_receiver() -> Timed:
     """synchronize() of a model with a receiver."""
     post_save.connect(_receive, sender=Item)
@@ -257,7 +271,7 @@ CONTENDERS: dict[str, Callable[[], Timed]] = {
     function.__name__: function
     for function in (
         *(raw, bulk, bulk_new, save, synchro, delete_one_by_one),
-        *(save_with_receiver, synchro_with_receiver, cities_bulk),
+        *(save_with_receiver, save_rows_with_receiver, synchro_with_receiver, cities_bulk),
         *(capture_one, capture_committed, capture_bulk_create),
         *(capture_update, capture_update_key, suspend),
     )

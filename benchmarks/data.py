@@ -126,6 +126,14 @@ def changed(n: int, *, logged: int | None = None, known: bool = True) -> None:
     _log(LOCAL, M2M_CHANGE, upto=n if logged is None else logged)
 
 
+def rows_changed(n: int) -> None:
+    """The same, but for links: there are none."""
+    _fill(REMOTE, n, 1)
+    _know()
+    _fill(LOCAL, n, 2)
+    _log(LOCAL, CHANGE, upto=n)
+
+
 def matched(n: int) -> None:
     """The same, and nothing has been synchronized so far: only natural keys tell."""
     changed(n, known=False)
@@ -230,5 +238,5 @@ def _now(alias: str) -> Any:
 
 STATES = {
     state.__name__: state
-    for state in (changed, matched, new, delta, quiet, stocked, deleted, cities)
+    for state in (*(changed, rows_changed, matched, new, delta, quiet, stocked, deleted, cities),)
 }

@@ -21,11 +21,13 @@ PACKAGE: Final = Path(__file__).resolve().parent.parent / "synchro"
 LOCALE: Final = PACKAGE / "locale"
 
 _FUNCTIONS: Final = {
-    **dict.fromkeys(("_", "gettext", "gettext_lazy", "gettext_noop"), 1),
-    **dict.fromkeys(("ngettext", "ngettext_lazy"), 2),
+    **dict.fromkeys(("_", "gettext", "gettext_lazy", "gettext_noop"), ("singular",)),
+    **dict.fromkeys(("ngettext", "ngettext_lazy"), ("singular", "plural")),
+    **dict.fromkeys(("pgettext", "pgettext_lazy"), ("context", "singular")),
+    **dict.fromkeys(("npgettext", "npgettext_lazy"), ("context", "singular", "plural")),
 }
-"""Function -> how many of its arguments are strings to be translated."""
-_CALL: Final = re.compile(r"\b(?:n?gettext|_)\(")
+"""Function -> what its first arguments are."""
+_CALL: Final = re.compile(r"\b(?:n?p?gettext|_)\(")
 _PLACEHOLDER: Final = re.compile(r"%(?:\(\w+\))?[sdr]")
 _WIDTH: Final = 79
 
@@ -36,15 +38,22 @@ class Message:
 
     singular: str
     plural: str | None = None
+    context: str | None = None
+    """Tells it from the same word with another meaning, here or in the catalogs of Django."""
     where: list[str] = field(default_factory=list)
     """The files that it occurs in."""
     translations: list[str] = field(default_factory=list)
     """One, or one for each plural form."""
     fuzzy: bool = False
 
+    @property
+    def key(self) -> str:
+        """What gettext looks it up by."""
+        return self.singular if self.context is None else f"{self.context}\4{self.singular}"
+
 
 Messages = dict[str, Message]
-"""By the (singular) string."""
+"""By their keys."""
 
 
 @dataclass(kw_only=True)
@@ -55,6 +64,19 @@ class Catalog:
     """The lines at its top."""
     header: str
     messages: Messages
+
+    @property
+    def forms(self) -> int:
+        """How many plural forms its language has, as the header says."""
+        found = re.search(r"^Plural-Forms: nplurals=(\d+);", self.header, re.MULTILINE)
+        if found is None:
+            raise ValueError("The header has no Plural-Forms.")
+        return int(found[1])
+
+    def is_complete(self, message: Message) -> bool:
+        """Whether a message has all the forms that the language needs."""
+        forms = 1 if message.plural is None else self.forms
+        return len(message.translations) == forms and all(message.translations)
 
 
 def placeholders(text: str) -> list[str]:
@@ -73,28 +95,27 @@ def strings() -> Messages:
         name = file.relative_to(PACKAGE.parent).as_posix()
         source = file.read_text(encoding="utf-8")
         calls = _in_code(source) if file.suffix == ".py" else _in_template(source)
-        for singular, plural in calls:
-            message = found.setdefault(singular, Message(singular=singular))
-            message.plural = message.plural or plural
+        for call in calls:
+            message = found.setdefault(call.key, call)
+            message.plural = message.plural or call.plural
             if name not in message.where:
                 message.where.append(name)
     return found
 
 
-def _in_code(source: str) -> Iterator[tuple[str, str | None]]:
+def _in_code(source: str) -> Iterator[Message]:
     for node in ast.walk(ast.parse(source)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
             continue
-        number = _FUNCTIONS.get(node.func.id)
-        if number is None:
+        names = _FUNCTIONS.get(node.func.id)
+        if names is None:
             continue
-        texts = [arg.value for arg in node.args[:number] if isinstance(arg, ast.Constant)]
-        if len(texts) == number and all(isinstance(text, str) for text in texts):
-            singular, *rest = map(str, texts)
-            yield singular, rest[0] if rest else None
+        texts = [arg.value for arg in node.args[: len(names)] if isinstance(arg, ast.Constant)]
+        if len(texts) == len(names) and all(isinstance(text, str) for text in texts):
+            yield Message(**dict(zip(names, map(str, texts), strict=True)))
 
 
-def _in_template(source: str) -> Iterator[tuple[str, str | None]]:
+def _in_template(source: str) -> Iterator[Message]:
     from django.conf import settings
     from django.utils.translation.template import templatize
 
@@ -131,13 +152,15 @@ def read(file: Path) -> Catalog:
             comments = [line for line in lines if line.startswith("#")]
             continue
         forms = [value for name, value in parts.items() if name.startswith("msgstr")]
-        messages[singular] = Message(
+        message = Message(
             singular=singular,
             plural=parts.get("msgid_plural"),
+            context=parts.get("msgctxt"),
             where=where,
             translations=forms,
             fuzzy=fuzzy,
         )
+        messages[message.key] = message
     return Catalog(comments=comments, header=header, messages=messages)
 
 
@@ -149,7 +172,7 @@ def _block(lines: list[str], file: Path) -> tuple[dict[str, str], bool, list[str
             fuzzy |= line.startswith("#,") and "fuzzy" in line
             where += line[2:].split() if line.startswith("#:") else []
             continue
-        found = re.fullmatch(r'(?:(msgid|msgid_plural|msgstr(?:\[\d\])?) )?(".*")', line)
+        found = re.fullmatch(r'(?:(msgctxt|msgid|msgid_plural|msgstr(?:\[\d\])?) )?(".*")', line)
         if found is None:
             raise ValueError(f"{file}: cannot read {line!r}")
         current = found[1] or current
@@ -160,17 +183,19 @@ def _block(lines: list[str], file: Path) -> tuple[dict[str, str], bool, list[str
 def write(file: Path, catalog: Catalog) -> None:
     """Write a django.po."""
     blocks = [[*catalog.comments, 'msgid ""', *_quoted("msgstr", catalog.header)]]
-    for message in sorted(catalog.messages.values(), key=lambda each: (each.where, each.singular)):
+    for message in sorted(catalog.messages.values(), key=lambda each: (each.where, each.key)):
         lines = [f"#: {' '.join(message.where)}"]
         flags = ["fuzzy"] * message.fuzzy
         flags += ["python-format"] * bool(placeholders(message.singular))
         lines += [f"#, {', '.join(flags)}"] if flags else []
+        if message.context is not None:
+            lines += _quoted("msgctxt", message.context)
         lines += _quoted("msgid", message.singular)
         if message.plural is None:
             lines += _quoted("msgstr", *message.translations or [""])
         else:
             lines += _quoted("msgid_plural", message.plural)
-            for number, text in enumerate(message.translations or [""]):
+            for number, text in enumerate(message.translations or [""] * catalog.forms):
                 lines += _quoted(f"msgstr[{number}]", text)
         blocks.append(lines)
     file.write_text("\n\n".join("\n".join(lines) for lines in blocks) + "\n", encoding="utf-8")
@@ -195,12 +220,12 @@ def _quoted(keyword: str, text: str) -> list[str]:
 
 def compiled(catalog: Catalog) -> bytes:
     """The catalog in the format of GNU gettext's .mo files (its manual: The Format of GNU MO
-    Files), without strings that lack a translation or are fuzzy."""
+    Files), without strings that lack a translation, or a form of it, or are fuzzy."""
     pairs = {b"": catalog.header.encode()}
     for message in catalog.messages.values():
-        if message.fuzzy or not all(message.translations):
+        if message.fuzzy or not catalog.is_complete(message):
             continue
-        name = message.singular + ("" if message.plural is None else f"\0{message.plural}")
+        name = message.key + ("" if message.plural is None else f"\0{message.plural}")
         pairs[name.encode()] = "\0".join(message.translations).encode()
     names = sorted(pairs)
     texts = [pairs[name] for name in names]
@@ -219,14 +244,14 @@ def update() -> None:
     for file in sorted(LOCALE.glob("*/LC_MESSAGES/django.po")):
         catalog = read(file)
         current = strings()
-        for singular, message in current.items():
-            if singular in catalog.messages:
-                message.translations = catalog.messages[singular].translations
-                message.fuzzy = catalog.messages[singular].fuzzy
+        for key, message in current.items():
+            if key in catalog.messages:
+                message.translations = catalog.messages[key].translations
+                message.fuzzy = catalog.messages[key].fuzzy
         catalog.messages = current
         write(file, catalog)
         file.with_suffix(".mo").write_bytes(compiled(catalog))
-        missing = sum(not all(message.translations or [""]) for message in current.values())
+        missing = sum(not catalog.is_complete(message) for message in current.values())
         language = file.parent.parent.name
         print(f"{language}: {len(current)} strings, {missing} to be translated")
 

@@ -34,7 +34,12 @@ class Order(models.Model):
     total = models.DecimalField(max_digits=8, decimal_places=2)
 """
 
-FILES = ["py.typed", "templates/synchro.html", "migrations/0001_initial.py"]
+FILES = [
+    "py.typed",
+    "templates/synchro/overview.html",
+    "static/synchro/synchro.css",
+    "migrations/0001_initial.py",
+]
 
 
 def write() -> None:

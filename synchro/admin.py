@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.timezone import localtime
@@ -44,7 +44,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     permission = ""
     """What a user needs, by SYNCHRO_REQUIRE_PERMISSIONS."""
-    actions: Sequence[Any] = ()
+    actions: Sequence[Any] | None = None
     sortable_by = ()
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
@@ -269,11 +269,14 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome_now(self, run: SyncRun) -> str:
-        return outcome_in_words(run)
+        kind = run.error.partition(":")[0]  # the sentence may quote values: see the run's page
+        return f"{outcome_in_words(run)}: {kind}" if kind else outcome_in_words(run)
 
     @admin.display(description=gettext_lazy("seconds"))
     def seconds(self, run: SyncRun) -> str | None:
-        return f"{(run.ended - run.started).total_seconds():.1f}" if run.ended else None
+        if run.ended is None:
+            return None
+        return number_format((run.ended - run.started).total_seconds(), 1)
 
     @admin.display(description=gettext_lazy("objects"))
     def objects(self, run: SyncRun) -> int:

@@ -41,6 +41,13 @@ class Loader(ABC):
     def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Insert rows. The names of the table and its columns are quoted already."""
 
+    def load_new(
+        self, table: str, columns: Sequence[str], rows: Sequence[Row], key: str
+    ) -> list[Any] | None:
+        """Insert rows of which the database makes up the key. Returns the keys, in the order of
+        the rows; None, and nothing is inserted, where this way cannot tell them."""
+        return None
+
 
 class PlainLoader(Loader):
     """``INSERT`` with many rows in one statement. Works everywhere."""
@@ -137,6 +144,21 @@ class JsonLoader(BatchLoader):
             sql, parameters = source
             with self.connection.cursor() as cursor:
                 cursor.execute(f"INSERT INTO {table} ({', '.join(columns)}) {sql}", parameters)
+
+    def load_new(
+        self, table: str, columns: Sequence[str], rows: Sequence[Row], key: str
+    ) -> list[Any] | None:
+        sources = [_json_table(portion) for portion in portions(self.connection, rows, 1)]
+        if None in sources:
+            return None
+        keys: list[Any] = []
+        with self.connection.cursor() as cursor:
+            for sql, parameters in filter(None, sources):
+                cursor.execute(
+                    f"INSERT INTO {table} ({', '.join(columns)}) {sql} RETURNING {key}", parameters
+                )
+                keys += [found for (found,) in cursor.fetchall()]
+        return keys
 
 
 def _json_table(rows: Sequence[Row]) -> tuple[str, list[Any]] | None:

@@ -176,8 +176,13 @@ def _read(rows: QuerySet[ChangeLog], *order: str) -> Iterator[LogRow]:
     # The drivers of MariaDB and MySQL take in all that a query finds at once.
     page = rows
     while True:
-        yield from _log_rows(page[:_ROWS_PER_PAGE])
-        last = page.values_list("batch", "id")[_ROWS_PER_PAGE - 1 : _ROWS_PER_PAGE].first()
+        left = _ROWS_PER_PAGE
+        for row in _log_rows(page[:_ROWS_PER_PAGE]):
+            left -= 1
+            yield row
+        last = None
+        if not left:
+            last = page.values_list("batch", "id")[_ROWS_PER_PAGE - 1 : _ROWS_PER_PAGE].first()
         if last is None:
             return
         batch, number = last

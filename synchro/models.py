@@ -13,6 +13,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from synchro.checkpoint import NEVER, CheckpointValue
 
@@ -79,9 +80,10 @@ KINDS: Final = (
 )
 
 ACTIONS: Final = (
-    (ADDITION, _("Add")),
-    (CHANGE, _("Change")),
-    (DELETION, _("Delete")),
+    # With a context: alone, these words are the admin's buttons.
+    (ADDITION, pgettext_lazy("kind of change", "Add")),
+    (CHANGE, pgettext_lazy("kind of change", "Change")),
+    (DELETION, pgettext_lazy("kind of change", "Delete")),
     (M2M_CHANGE, _("Change of links")),
 )
 
@@ -228,15 +230,15 @@ class ChangeLog(models.Model):
     label = models.CharField(max_length=200)
     object_id = KeyField(max_length=400)
     object = GenericForeignKey()
-    date = models.DateTimeField(default=timezone.now)
-    action = models.PositiveSmallIntegerField(choices=ACTIONS)
-    field = models.CharField(max_length=200, blank=True, default="")
+    date = models.DateTimeField(_("logged"), default=timezone.now)
+    action = models.PositiveSmallIntegerField(_("action"), choices=ACTIONS)
+    field = models.CharField(_("field"), max_length=200, blank=True, default="")
     """The many-to-many field of a change of links."""
     key = models.TextField(null=True, blank=True)
     """The natural key as JSON."""
-    batch = models.BigIntegerField(null=True, blank=True)
+    batch = models.BigIntegerField(_("batch"), null=True, blank=True)
     """None until a run has seen the row."""
-    origin = models.CharField(max_length=64, blank=True, default="")
+    origin = models.CharField(_("origin"), max_length=64, blank=True, default="")
     """The node where the change was made; empty if here."""
     origin_date = models.DateTimeField(null=True, blank=True)
     """When it was made there."""
@@ -279,9 +281,9 @@ class HeldChange(models.Model):
     label = models.CharField(max_length=200)
     object_id = KeyField(max_length=400)
     """The key on the node whose change it is."""
-    field = models.CharField(max_length=200, blank=True, default="")
+    field = models.CharField(_("field"), max_length=200, blank=True, default="")
     """The many-to-many field of a change of links."""
-    action = models.PositiveSmallIntegerField(choices=ACTIONS)
+    action = models.PositiveSmallIntegerField(_("action"), choices=ACTIONS)
     recreated = models.BooleanField(default=False)
     """Whether the object was deleted and made again under the same key."""
     key = models.TextField(null=True, blank=True)
@@ -292,14 +294,14 @@ class HeldChange(models.Model):
     """The node where the change was made; empty if it is ``node``."""
     batch = models.BigIntegerField()
     """The newest batch of ``node`` when the change was first held."""
-    waiting = models.BooleanField(default=True)
+    waiting = models.BooleanField(_("is tried again"), default=True)
     """Whether later runs try again; not for the loser of a conflict."""
-    reason = models.CharField(max_length=20, choices=REASONS)
+    reason = models.CharField(_("reason"), max_length=20, choices=REASONS)
     detail = models.TextField()
-    attempts = models.PositiveIntegerField(default=1)
-    since = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveIntegerField(_("attempts"), default=1)
+    since = models.DateTimeField(_("held since"), default=timezone.now)
     """When it was first held."""
-    tried = models.DateTimeField(default=timezone.now)
+    tried = models.DateTimeField(_("last tried"), default=timezone.now)
     """When a run tried it the last time."""
 
     class Meta:
@@ -315,13 +317,13 @@ class HeldChange(models.Model):
 class Job(models.Model):
     """Work that goes on for a while, how far it is, and what came of it."""
 
-    remote = models.CharField(max_length=100)
+    remote = models.CharField(_("other database"), max_length=100)
     """REMOTE's alias."""
-    user = models.CharField(max_length=150, blank=True, default="")
+    user = models.CharField(_("user"), max_length=150, blank=True, default="")
     """Who started it."""
-    started = models.DateTimeField(default=timezone.now)
+    started = models.DateTimeField(_("started"), default=timezone.now)
     ended = models.DateTimeField(null=True, blank=True)
-    outcome = models.CharField(max_length=10, choices=OUTCOMES, default=RUNNING)
+    outcome = models.CharField(_("outcome"), max_length=10, choices=OUTCOMES, default=RUNNING)
     error = models.TextField(blank=True, default="")
     stage = models.CharField(max_length=20, blank=True, default="")
     """What is being done: ``plan``, ``sync``, ``complete``."""
@@ -344,7 +346,7 @@ class SyncRun(Job):
     """A run from this database that had something to do."""
 
     id = models.BigAutoField(primary_key=True)
-    kind = models.CharField(max_length=12, choices=KINDS, default=SYNCHRONIZE)
+    kind = models.CharField(_("kind"), max_length=12, choices=KINDS, default=SYNCHRONIZE)
     node = models.CharField(max_length=64)
     """REMOTE's uid, or ``alias:NAME``."""
     batch = models.BigIntegerField(default=0)

@@ -1,8 +1,6 @@
 """Makes a plan of what the log says: which rows to write, link and delete on REMOTE.
 
-Only keys are read here (primary keys, foreign keys, natural keys), set by set. Rows that the
-log does not name join the plan where another row needs them: parents that REMOTE lacks, and the
-rows of parents in other tables.
+Only keys are read here (primary keys, foreign keys, natural keys), set by set.
 """
 
 from __future__ import annotations
@@ -12,29 +10,22 @@ from datetime import datetime
 from typing import Any
 
 from django.apps import apps
-from django.contrib.contenttypes.models import ContentType
 from django.db.models import ForeignKey, ManyToManyField, Model
 
 from synchro.chunks import batched
+from synchro.companions import Companions
 from synchro.conf import conf
-from synchro.conflicts import RemoteChange
 from synchro.counterparts import Counterparts
-from synchro.exceptions import NaturalKeyError, PlanError, SynchroError
+from synchro.exceptions import NaturalKeyError, PlanError
 from synchro.graph import (
     automatic_links,
     concrete,
     depth,
     family,
-    foreign_keys,
-    generic_foreign_keys,
-    has_automatic_key,
-    has_constraint,
     identity,
     in_order,
     parents,
-    points_at_key,
     skipped_fields,
-    target,
 )
 from synchro.holds import Holds
 from synchro.keys import (
@@ -45,7 +36,7 @@ from synchro.keys import (
     natural_lookup,
     object_id,
 )
-from synchro.models import NEEDS_HELD, REMOTE_NEWER, UNREADABLE, VANISHED
+from synchro.models import NEEDS_HELD, UNREADABLE
 from synchro.plan import (
     Agenda,
     Change,
@@ -54,7 +45,6 @@ from synchro.plan import (
     Deletion,
     Deletions,
     LinkChange,
-    Skipped,
 )
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
@@ -114,10 +104,7 @@ class Planner:
         self.holds = holds
         self.now = now
         self.plan = Agenda()
-        self._checked: set[type[Model]] = set()
-        self._generic: dict[type[Model], set[type[Model]]] = {}
-        """Where generic foreign keys lead in this run."""
-        self._waiting: list[tuple[type[Model], list[Change]]] = []
+        self.rows = Companions(self.plan, source, remote, counterparts, rivals, holds, now)
 
     def make(self, collapsed: Collapse, surplus: Callable[[], Deletions] | None = None) -> Agenda:
         """The plan for the collapsed log, which is used up, and for the deletions of rows that
@@ -164,12 +151,6 @@ class Planner:
                     wanted.add(pk, change, self.now)
         return by_model
 
-    def _hold(self, model: type[Model], pk: Any, error: SynchroError, **how: Any) -> None:
-        """Hold an object, and take its parts in all tables out of the plan."""
-        self.holds.add(model, pk, error, **how)
-        for other in family(model):
-            self.plan.writes.get(other, {}).pop(pk, None)
-
     def _model(self, label: str) -> type[Model]:
         try:
             model = concrete(apps.get_model(label))
@@ -179,14 +160,8 @@ class Planner:
                 "If the model was renamed, update the label in synchro's change log; if it was "
                 f"removed, delete its entries: ChangeLog.objects.filter(label={label!r}).delete()"
             ) from None
-        self._check(model)
+        self.rows.require(model)
         return model
-
-    def _check(self, model: type[Model]) -> None:
-        """Raise PlanError if the model may not be on REMOTE."""
-        if model not in self._checked:
-            self.remote.require(model)
-            self._checked.add(model)
 
     @staticmethod
     def _pk(model: type[Model], text: str) -> Any:
@@ -214,7 +189,7 @@ class Planner:
                     try:
                         keys[pk] = self._tombstone_key(lookup, pk, change.key)
                     except PlanError as error:
-                        self._hold(model, pk, error, reason=UNREADABLE)
+                        self.rows.hold(model, pk, error, reason=UNREADABLE)
 
     @staticmethod
     def _tombstone_key(lookup: NaturalLookup, pk: Any, text: str) -> NaturalKey:
@@ -254,7 +229,7 @@ class Planner:
                 change = gone[pk]
                 if pk in lost:
                     self.plan.kept.setdefault(identity(model), set()).add(remote_pk)
-                    self._skip_as_older(model, pk, "delete", times[pk], lost[pk])
+                    self.rows.skip_as_older(model, pk, "delete", times[pk], lost[pk])
                     continue
                 deletions[remote_pk] = Deletion(
                     pk=pk,
@@ -351,13 +326,13 @@ class Planner:
             for pk in chunk:
                 if pk not in present:
                     wanted.vanished.add(pk)
-                    self._skip_as_vanished(model, pk, "write")
+                    self.rows.skip_as_vanished(model, pk, "write")
             pks = [pk for pk in chunk if pk in present]
             self._forget_vanished_counterparts(model, pks)
             self.counterparts.resolve(model, pks)
-            self._write(model, [written.pop(pk) for pk in pks])
+            self.rows.add(model, [written.pop(pk) for pk in pks])
         wanted.written = {}
-        self._bring_all_along()
+        self.rows.settle()
 
     def _forget_vanished_counterparts(self, model: type[Model], pks: list[Any]) -> None:
         """A tombstone under another label of the family may have resolved the key already."""
@@ -367,190 +342,6 @@ class Planner:
         for pk in pks:
             if pk in known and known[pk] is None:
                 self.counterparts.forget(model, pk)
-
-    def _write(self, model: type[Model], changes: list[Change], *, contested: bool = True) -> None:
-        """Agenda rows to be written, and everything that they need. Their counterparts are
-        resolved, and they exist on LOCAL. ``contested``: unless REMOTE has changed them later."""
-        lost: dict[Any, RemoteChange] = {}
-        if contested:
-            times = {change.pk: change.made for change in changes}
-            found = self._remote_keys(model, times)
-            lost = self.rivals.newer(model, "", {pk: times[pk] for pk in found}, found)
-            lost |= self.rivals.deleted(model, {pk: times[pk] for pk in times if pk not in found})
-            for pk, remote in lost.items():
-                self._skip_as_older(model, pk, "write", times[pk], remote)
-        planned = self.plan.writes.setdefault(model, {})
-        fresh: list[Change] = []
-        for change in changes:
-            if change.pk in lost or self.holds.get(model, change.pk) is not None:
-                continue
-            if change.pk not in planned:
-                fresh.append(change)
-                planned[change.pk] = change
-            elif change.logged and not planned[change.pk].logged:
-                planned[change.pk] = change
-        if fresh:
-            # Not at once: a chain of parents may be longer than Python's stack.
-            self._waiting.append((model, fresh))
-
-    def _bring_all_along(self) -> None:
-        while self._waiting:
-            self._bring_along(*self._waiting.pop())
-
-    def _remote_keys(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, Any]:
-        """The keys under which REMOTE's log may know objects, also rows that are gone there."""
-        known = self.counterparts.known(model)
-        found = {pk: known[pk] for pk in pks if known.get(pk) is not None}
-        rest = [pk for pk in pks if pk not in found]
-        if rest:
-            root = identity(model)
-            found.update(self.counterparts.references.to_remote(root, rest))
-            found.update(
-                {
-                    pk: key
-                    for pk in rest
-                    if pk not in found and (key := self._explicit_key(root, pk)) is not None
-                }
-            )
-        return found
-
-    def _explicit_key(self, root: type[Model], pk: Any) -> Any:
-        if has_automatic_key(root):
-            return None
-        return self.counterparts.translated(root, pk)
-
-    def _bring_along(self, model: type[Model], changes: list[Change]) -> None:
-        """Add to the plan what rows need on REMOTE: the targets of their foreign keys."""
-        skip = skipped_fields(model)
-        fields = [
-            field
-            for field in foreign_keys(model)
-            if field.name not in skip and field.attname not in skip
-        ]
-        generic = [field for field in generic_foreign_keys(model) if field.name not in skip]
-        if not fields and not generic:
-            return
-        by_pk = {c.pk: c for c in changes if self.holds.get(model, c.pk) is None}
-        links = {link: parent for parent, link in parents(model).items()}
-        for chunk in batched(by_pk, conf.batch_size):
-            names = [field.attname for field in fields]
-            for one in generic:
-                type_field: Any = model._meta.get_field(one.ct_field)
-                names += [type_field.attname, one.fk_field]
-            rows = list(self.source.rows(model, chunk, names))
-            for index, field in enumerate(fields, start=1):
-                if field in links:
-                    own = {row[index]: by_pk[row[0]] for row in rows if row[index] is not None}
-                    self._write_parents(links[field], own)
-                else:
-                    self._need(model, field, [(row[0], row[index]) for row in rows])
-            for index, _ in enumerate(generic):
-                at = 1 + len(fields) + 2 * index
-                self._need_generic(model, [(row[0], row[at], row[at + 1]) for row in rows])
-
-    def _write_parents(self, parent: type[Model], children: dict[Any, Change]) -> None:
-        """A changed child may have changed its row in the parent's table as well."""
-        if not self._may_have(parent, [(parent, pk) for pk in children]):
-            return
-        self.counterparts.resolve(parent, children)
-        self._write(
-            parent,
-            [
-                Change(
-                    pk=pk,
-                    made=child.made,
-                    origin=child.origin,
-                    recreated=child.recreated,
-                    logged=False,
-                )
-                for pk, child in children.items()
-            ],
-        )
-
-    def _need(
-        self, model: type[Model], field: ForeignKey[Any, Any], pairs: list[tuple[Any, Any]]
-    ) -> None:
-        """Rows (key, value of the foreign key) need the field's targets on REMOTE."""
-        needed = {value: pk for pk, value in pairs if value is not None}
-        other = target(field)
-        if not self._may_have(other, [(model, pk) for pk, value in pairs if value is not None]):
-            return
-        if not points_at_key(field):
-            keys = self.source.by_field(other, field.target_field.attname, needed)
-            missing = self._bring(other, keys.values()) | {
-                value for value in needed if value not in keys
-            }
-        else:
-            missing = self._bring(other, needed)
-        if missing and has_constraint(field):
-            for pk, value in pairs:
-                if value in missing:
-                    error = PlanError(
-                        f"{model._meta.label} {pk}: {field.name} points at {other._meta.label} "
-                        f"{value}, which does not exist on {self.source.side.alias!r}. Mend the "
-                        "row there."
-                    )
-                    self._hold(model, pk, error)
-
-    def _may_have(self, model: type[Model], owners: Iterable[tuple[type[Model], Any]]) -> bool:
-        """Whether REMOTE may have rows of the model. If not, what needs them (model, key) is
-        held."""
-        try:
-            self._check(model)
-        except PlanError as error:
-            for owner, pk in owners:
-                self._hold(owner, pk, error)
-            return False
-        return True
-
-    def _need_generic(self, model: type[Model], links: list[tuple[Any, Any, Any]]) -> None:
-        """Rows (key, content type, object id) need what their generic foreign key points at."""
-        by_type: dict[Any, list[tuple[Any, str]]] = {}
-        for pk, type_id, text in links:
-            if type_id is not None and text is not None:
-                by_type.setdefault(type_id, []).append((pk, text))
-        for type_id, pairs in by_type.items():
-            other = self._generic_target(type_id)
-            if other is None or not self._may_have(other, [(model, pk) for pk, _ in pairs]):
-                continue
-            pks = []
-            for text in {text for _, text in pairs}:
-                try:
-                    pks.append(load_object_id(other, str(text)))
-                except NaturalKeyError:
-                    continue
-            self._generic.setdefault(model, set()).add(other)
-            self._bring(other, pks)
-
-    def _generic_target(self, type_id: Any) -> type[Model] | None:
-        alias = self.source.side.alias
-        try:
-            content_type = ContentType.objects.db_manager(alias).get_for_id(type_id)
-        except ContentType.DoesNotExist:
-            return None
-        found = content_type.model_class()
-        return None if found is None else concrete(found)
-
-    def _bring(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
-        """Make sure that objects will be on REMOTE. Returns those that LOCAL lacks as well."""
-        pks = list(pks)
-        self.counterparts.resolve(model, pks)
-        known = self.counterparts.known(model)
-        planned = self.plan.writes.get(model, {})
-        lacking = [pk for pk in pks if known[pk] is None and pk not in planned]
-        present = self.source.existing(model, lacking)
-        if present:
-            self._write(
-                model,
-                [Change(pk=pk, made=self.now, logged=False) for pk in lacking if pk in present],
-                contested=False,
-            )
-        doomed = self.plan.deletions.get(model, {})
-        again = [pk for pk in pks if known[pk] in doomed]
-        for pk in self.source.existing(model, again):
-            # Deleted by the log, and yet there: LOCAL wrote it again without a log row.
-            doomed.pop(known[pk], None)
-        return {pk for pk in lacking if pk not in present}
 
     # -- links
 
@@ -584,7 +375,7 @@ class Planner:
     ) -> None:
         other = concrete(field.related_model)
         try:
-            self._check(other)
+            self.rows.require(other)
         except PlanError as error:
             for pk in links:
                 self.holds.add(model, pk, error, field=field.name)
@@ -595,20 +386,20 @@ class Planner:
             present = self.source.existing(model, chunk)
             for pk in chunk:
                 if pk not in present and pk not in vanished:
-                    self._skip_as_vanished(model, pk, "link", field.name)
+                    self.rows.skip_as_vanished(model, pk, "link", field.name)
             pks = [pk for pk in chunk if pk in present]
             self.counterparts.resolve(model, pks)
             pks = [pk for pk in pks if self._may_link(model, field.name, wanted[pk])]
-            found = self._remote_keys(model, pks)
+            found = self.rows.remote_keys(model, pks)
             times = {pk: wanted[pk].made for pk in found if wanted[pk].logged}
             lost = self.rivals.newer(model, field.name, times, found)
             for pk, remote in lost.items():
-                self._skip_as_older(model, pk, "link", wanted[pk].made, remote, field.name)
+                self.rows.skip_as_older(model, pk, "link", wanted[pk].made, remote, field.name)
             pks = [pk for pk in pks if pk not in lost]
             planned.update((pk, wanted[pk]) for pk in pks)
-            self._bring(model, pks)
-            self._bring(other, self.source.linked(field, pks))
-            self._bring_all_along()
+            self.rows.need(model, pks)
+            self.rows.need(other, self.source.linked(field, pks))
+            self.rows.settle()
 
     def _may_link(self, model: type[Model], name: str, change: LinkChange) -> bool:
         """Whether the links of an object can be replayed: neither they are held, nor an object
@@ -623,47 +414,12 @@ class Planner:
         self.holds.add(model, pk, error, field=name, reason=NEEDS_HELD)
         return False
 
-    # -- what is left out
-
-    def _skip_as_older(
-        self,
-        model: type[Model],
-        pk: Any,
-        action: str,
-        made: datetime,
-        remote: RemoteChange,
-        field: str = "",
-    ) -> None:
-        self.plan.skipped.append(
-            Skipped(
-                label=model._meta.label_lower,
-                pk=pk,
-                action=action,
-                reason=REMOTE_NEWER,
-                detail=f"changed later on {self.remote.side.alias!r} "
-                f"({remote.made:%Y-%m-%d %H:%M:%S}) than here ({made:%Y-%m-%d %H:%M:%S})",
-                field=field,
-            )
-        )
-
-    def _skip_as_vanished(self, model: type[Model], pk: Any, action: str, field: str = "") -> None:
-        self.plan.skipped.append(
-            Skipped(
-                label=model._meta.label_lower,
-                pk=pk,
-                action=action,
-                reason=VANISHED,
-                detail="the row is gone, and no deletion was logged",
-                field=field,
-            )
-        )
-
     # -- order
 
     def _arrange(self) -> None:
         """Put models into the order of replay, and leave out those with nothing to do."""
         plan = self.plan
-        order = in_order(plan.writes, self._generic)
+        order = in_order(plan.writes, self.rows.generic)
         plan.writes = {m: plan.writes[m] for m in order if plan.writes[m]}
         order = in_order([m for m in plan.deletions if plan.deletions[m]])
         plan.deletions = {model: plan.deletions[model] for model in reversed(order)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from synchro.held import Held
 from synchro.keys import object_id
@@ -26,6 +27,18 @@ ERROR: Final = "error"
 HELD: Final = "held"
 STALE_STATUS: Final = "stale"
 _STATUS: Final = {UNREADABLE: ERROR, NEEDS_HELD: HELD, STALE: STALE_STATUS, "excluded": HELD}
+
+
+def counted(action: str, number: int) -> str:
+    """What was done with how many objects, in words of the active language."""
+    texts = {
+        "create": ngettext("%d created", "%d created", number),
+        "update": ngettext("%d updated", "%d updated", number),
+        "link": ngettext("%d links changed", "%d links changed", number),
+        "delete": ngettext("%d deleted", "%d deleted", number),
+        "matched": ngettext("%d matched", "%d matched", number),
+    }
+    return texts[action] % number if action in texts else f"{number} {action}"
 
 
 class Done:
@@ -98,17 +111,11 @@ class SyncResult:
 
     def by_model(self) -> dict[str, str]:
         """Model label -> what was done with its objects, in words of the active language."""
-        names = {
-            "create": _("created"),
-            "update": _("updated"),
-            "link": _("links changed"),
-            "delete": _("deleted"),
-        }
         labels = sorted({label for label, _action in self.counts})
         return {
             label: ", ".join(
-                f"{self.counts[label, action]} {name}"
-                for action, name in names.items()
+                counted(action, self.counts[label, action])
+                for action in ("create", "update", "link", "delete")
                 if self.counts.get((label, action))
             )
             for label in labels

@@ -46,6 +46,7 @@ from synchro.selection import Selection
 from synchro.suspend import DisableSynchroLog
 from synchro.tracking import Tracker
 from synchro.transient import is_transient
+from synchro.triggers.install import drift
 from synchro.work import Progress
 
 logger = logging.getLogger("synchro")
@@ -486,10 +487,13 @@ class Run:
         self.peer.save(using=self.local.alias)
 
     def _warnings(self) -> list[str]:
+        wrong_triggers = drift(self.local.alias)
+        found = [wrong_triggers] if wrong_triggers else []
         if self.remote.has_tables:
-            return []
+            return found
         return [
+            *found,
             f"{self.remote.alias!r} has no tables of synchro: who is newer cannot be told, and a "
             "run that is killed after REMOTE committed may make rows twice that have neither an "
-            f"explicit nor a natural key. Run: manage.py migrate --database={self.remote.alias}"
+            f"explicit nor a natural key. Run: manage.py migrate --database={self.remote.alias}",
         ]

@@ -163,15 +163,21 @@ class TableWriter:
         if not returning:
             self._load(self._table(), converted)
             return []
-        keys = reserve_keys(self.connection, self.model, len(rows)) if self.fields else None
-        if keys is not None and not any(self._exotic):
+        if self.fields and not any(self._exotic):
             column = self._quote(str(self.model._meta.pk.column))
-            loader(self.connection).load(
-                self._table(),
-                [column, *self._columns()],
-                [(key, *row) for key, row in zip(keys, converted, strict=True)],
+            keys = reserve_keys(self.connection, self.model, len(rows))
+            if keys is not None:
+                loader(self.connection).load(
+                    self._table(),
+                    [column, *self._columns()],
+                    [(key, *row) for key, row in zip(keys, converted, strict=True)],
+                )
+                return list(keys)
+            made = loader(self.connection).load_new(
+                self._table(), self._columns(), converted, column
             )
-            return list(keys)
+            if made is not None:
+                return made
         can_return = self.connection.features.can_return_rows_from_bulk_insert
         for chunk in portions(self.connection, converted, len(self.fields)):
             if can_return:

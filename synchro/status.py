@@ -16,6 +16,7 @@ from synchro.exceptions import NodeError
 from synchro.held import changes_held
 from synchro.models import EXCLUDED, ChangeLog, HeldChange, Peer, SyncRun, checkpoint_value
 from synchro.nodes import peer, require_tables, side
+from synchro.triggers.install import drift
 
 _RUNS: Final = 5
 
@@ -83,6 +84,8 @@ class Status:
     """The last runs to REMOTE, the newest first."""
     settled: int = 0
     """How many changes were not applied and are not tried again, such as losers of conflicts."""
+    warnings: list[str] = field(default_factory=list)
+    """What may keep changes of LOCAL from being logged."""
 
     @property
     def oldest(self) -> datetime | None:
@@ -119,6 +122,7 @@ class Status:
             ],
             "excluded": self.excluded,
             "settled": self.settled,
+            "warnings": self.warnings,
             "runs": [
                 {
                     "started": one.started.isoformat(),
@@ -139,11 +143,15 @@ def read_status(remote: str) -> Status:
     local = conf.local
     try:
         require_tables(local)
+        wrong_triggers = drift(local)
     except DatabaseError as error:
         raise NodeError(f"The database {local!r} does not answer: {_line(error)}") from error
     checkpoint = checkpoint_value().read().date if remote == conf.remote else NEVER
     known = Status(
-        local=local, remote=remote, checkpoint=None if checkpoint == NEVER else checkpoint
+        local=local,
+        remote=remote,
+        checkpoint=None if checkpoint == NEVER else checkpoint,
+        warnings=[wrong_triggers] if wrong_triggers else [],
     )
     try:
         there = side(remote, make=False)

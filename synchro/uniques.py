@@ -52,27 +52,31 @@ class Group(NamedTuple):
     fields: tuple[Field[Any, Any], ...]
     condition: Q | None = None
     """Only rows that meet it count."""
+    by_expression: bool = False
+    """Whether other text may be taken for equal, in ways that only an expression knows."""
 
 
 @cache
 def unique_groups(model: type[Model]) -> tuple[Group, ...]:
     """The sets of columns of the model's own table whose values must be unique together."""
     own = {field.name: field for field in columns(model)}
-    groups: list[tuple[Sequence[str], Q | None]] = [
-        ((field.name,), None) for field in own.values() if field.unique and not field.primary_key
+    groups: list[tuple[Sequence[str], Q | None, bool]] = [
+        ((field.name,), None, False)
+        for field in own.values()
+        if field.unique and not field.primary_key
     ]
-    groups += [(tuple(names), None) for names in model._meta.unique_together]
+    groups += [(tuple(names), None, False) for names in model._meta.unique_together]
     for constraint in model._meta.constraints:
         if isinstance(constraint, UniqueConstraint):
             if constraint.fields:
-                groups.append((constraint.fields, constraint.condition))
+                groups.append((constraint.fields, constraint.condition, False))
             else:
                 # Over expressions: any field in them may be the one in the way.
                 names = sorted(_names_in(constraint) & own.keys())
-                groups += [((name,), constraint.condition) for name in names]
+                groups += [((name,), constraint.condition, True) for name in names]
     return tuple(
-        Group(tuple(own[name] for name in names), condition)
-        for names, condition in groups
+        Group(tuple(own[name] for name in names), condition, by_expression)
+        for names, condition, by_expression in groups
         if all(name in own for name in names)
     )
 
@@ -114,7 +118,7 @@ class Releaser:
                     key = tuple(values[name] for name in attributes)
                     if None not in key:
                         wanted[key] = pk
-            for holder, held in self._holders(attributes, wanted, group.condition):
+            for holder, held in self._holders(attributes, wanted, group):
                 if holder in movable:
                     self.holds.touch(self.model, holder)
                     self._give_up(holder, group, held, rows)
@@ -125,22 +129,26 @@ class Releaser:
         self,
         attributes: list[str],
         wanted: dict[tuple[Any, ...], Any],
-        holding: Q | None,
+        group: Group,
     ) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         """Rows that hold a wanted value that is not to be theirs: (key, values)."""
         keep = {pk: key for key, pk in wanted.items() if pk is not None}
-        # Text is asked for in both ways of writing, one condition a value.
-        simple = len(attributes) == 1 and not any(isinstance(key[0], str) for key in wanted)
+        simple = len(attributes) == 1 and not group.by_expression
         size = _VALUES_PER_QUERY if simple else _COMBINATIONS_PER_QUERY
         for chunk in batched(wanted, size):
-            condition = self.remote.any_of(attributes, chunk)
-            if len(attributes) == 1 and isinstance(chunk[0][0], str):
-                # A constraint over an expression may take other text for equal.
+            if simple:
+                # Compared as the index does.
                 (name,) = attributes
-                condition |= Q(*(Q(**{f"{name}__iexact": v}) for (v,) in chunk), _connector=Q.OR)
-            found = self.remote.objects(self.model).filter(condition)
-            if holding is not None:
-                found = found.filter(holding)
+                found = self.remote.among(self.model, name, [value for (value,) in chunk])
+            else:
+                condition = self.remote.any_of(attributes, chunk)
+                if len(attributes) == 1 and isinstance(chunk[0][0], str):
+                    (name,) = attributes
+                    alike = (Q(**{f"{name}__iexact": value}) for (value,) in chunk)
+                    condition |= Q(*alike, _connector=Q.OR)
+                found = self.remote.objects(self.model).filter(condition)
+            if group.condition is not None:
+                found = found.filter(group.condition)
             for pk, *values in list(found.values_list("pk", *attributes)):
                 if keep.get(pk) != tuple(values):
                     yield pk, tuple(values)

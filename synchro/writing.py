@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from operator import itemgetter
 from typing import Any
 
@@ -27,6 +28,7 @@ from synchro.plan import Change
 from synchro.receivers import needs_save
 from synchro.saving import ObjectSaver
 from synchro.sql import TableWriter, holds_plain_json, key_values
+from synchro.transient import is_transient
 from synchro.translate import Translator
 from synchro.uniques import Releaser, unique_groups
 from synchro.work import REFUSALS, Work
@@ -421,6 +423,7 @@ class ModelWriter:
         if unique_groups(self.model):
             fresh = {pk: self._with_defaults(row) for pk, row in {**again, **new}.items()}
             self._release({**old, **fresh})
+        tolerant = self.work.holds.tolerant
         present = {self._key_there(pk): pk for pk in old}
         kept = self.saver.kept_values(present)
         for pk, row in {**old, **again, **new}.items():
@@ -428,12 +431,12 @@ class ModelWriter:
             key = None if created else self._key_there(pk)
             values = {**row, **kept[key]} if pk in old else self._with_defaults(row)
             try:
-                with transaction.atomic(using=self.remote.side.alias):
+                with self._alone():
                     saved = self.saver.save(key, values, created=pk in new)
                     self._check([pk], [saved])
             except Exception as error:
                 # Whatever a receiver or save() of the project raises, by the object's name.
-                if self.remote.cannot_go_on(error):
+                if is_transient(error) or (tolerant and self.remote.cannot_go_on(error)):
                     raise
                 self._hold(pk, error)
                 continue
@@ -441,6 +444,13 @@ class ModelWriter:
             self.counterparts.set(self.model, pk, saved)
             self._written.add(pk)
         self.saver.put_back()
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """What goes wrong with an object is undone alone, if the run goes on without it; else
+        the whole run is undone, and needs no savepoint for each object."""
+        if not self.work.holds.tolerant:
+            return nullcontext()
+        return transaction.atomic(using=self.remote.side.alias)
 
     # -- what was done
 

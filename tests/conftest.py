@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import django.test
 import hypothesis
@@ -13,6 +14,8 @@ import pytest
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
+
+from synchro.suspend import DisableSynchroLog
 
 ALIASES = ["default", "remote"]
 PAIR = (settings.LOCAL_VENDOR, settings.REMOTE_VENDOR)
@@ -43,6 +46,23 @@ hypothesis.settings.load_profile(os.environ.get("SYNCHRO_HYPOTHESIS") or "ci")
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.RUN_DIRECTORY.mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emptied_silently() -> Iterator[None]:
+    """Where triggers log, nobody shall log that a test's tables are emptied after it."""
+    if settings.SYNCHRO_CAPTURE != "triggers":
+        yield
+        return
+    empty = django.test.TransactionTestCase._fixture_teardown
+
+    def silently(self: Any) -> None:
+        with DisableSynchroLog():
+            empty(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(django.test.TransactionTestCase, "_fixture_teardown", silently)
+        yield
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

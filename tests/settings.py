@@ -57,6 +57,8 @@ SILENCED_SYSTEM_CHECKS = [
 
 SYNCHRO_REMOTE = "remote"
 SYNCHRO_MODELS = ("testapp", "auth")
+# "triggers": the whole suite with the log written by the databases themselves.
+SYNCHRO_CAPTURE = os.environ.get("SYNCHRO_TEST_CAPTURE") or "signals"
 
 SECRET_KEY = "only for tests"
 ALLOWED_HOSTS = ["*"]

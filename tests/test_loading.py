@@ -77,6 +77,21 @@ class Ways(TestCase):
         assert find(Note, "name", names) == set(Note.objects.filter(name__in=names))
 
 
+def test_values_that_are_only_equal_stay_what_they_are():
+    """A way may send a value that all rows have only once."""
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    day = datetime.time(1, 2, 3)
+    rows = [
+        (None, 0.0, 1, True, moment, moment.date(), day, b"\0'", '"a\\b\u2028%s'),
+        (None, -0.0, 1, True, moment, moment.date(), day, b"\0'", '"a\\b\u2028%s'),
+    ]
+    plain = stored(PlainLoader, rows)
+    assert plain[0][2:] == plain[1][2:] == rows[0][2:]
+    for fast in FAST:
+        if fast.supports(connections[REMOTE]):
+            assert stored(fast, rows) == plain
+
+
 def find(model: Any, name: str, values: list[Any]) -> set[Any]:
     wanted = members_of(model, name, values, connections[LOCAL])
     return set(model.objects.filter(**{f"{name}__in": wanted}))

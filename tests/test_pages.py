@@ -355,7 +355,7 @@ def test_the_overview_shows_what_is_pending(boss):
     page = words(boss.get(URL))
     assert "remote answers" in page
     assert "Pending changes 3" in page
-    assert re.search(r"Notes testapp 2", page, re.I)
+    assert re.search(r"Notes Office 2", page, re.I)
     assert "Last synchro time never" in page
     assert "There has been none yet" in page
 

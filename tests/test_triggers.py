@@ -29,6 +29,8 @@ from tests.testapp.models import (
     City,
     Club,
     Country,
+    Crate,
+    Depot,
     Fan,
     Friend,
     Item,
@@ -363,6 +365,24 @@ def test_a_cascade_of_the_orm_is_logged_with_natural_keys():
         "testapp.street": ["a", "Łódź", "Poland"],
     }
     assert keys["testapp.city"].isascii()
+
+
+def test_a_cascade_over_another_unique_value_is_logged_with_natural_keys():
+    depots = [Depot.objects.create(name=f"depot {code}", code=code) for code in "ab"]
+    for depot in depots:
+        Crate.objects.create(number=7, depot=depot)
+    forget()
+    Depot.objects.all().delete()
+    seal(LOCAL)
+    found = ChangeLog.objects.filter(label="testapp.crate").values_list("key", flat=True)
+    assert sorted(map(str, found)) == ['[7,"depot a"]', '[7,"depot b"]']
+
+
+def test_a_crate_whose_depot_stays_is_logged_with_its_natural_key():
+    Crate.objects.create(number=7, depot=Depot.objects.create(name="d", code="c")).delete()
+    seal(LOCAL)
+    (key,) = ChangeLog.objects.filter(action=DELETION).values_list("key", flat=True)
+    assert key == '[7,"d"]'
 
 
 def test_a_deletion_finds_what_remote_knows_by_natural_key_alone():

@@ -207,6 +207,50 @@ def test_remove_removes_all_and_signals_go_on():
     assert len(rows()) == 2
 
 
+def test_where_settings_say_signals_the_command_says_so():
+    with override_settings(SYNCHRO_CAPTURE="signals"):
+        assert "asks for no triggers" in command("install")
+        out = command("status")
+    assert "asks for no triggers" in out
+    assert "all as they should be" in out
+
+
+def drop_one() -> None:
+    trigger = next(one for one in presence.installed(LOCAL) if one.table == "testapp_note")
+    for sql in dialect(LOCAL).drop(trigger):
+        execute(sql)
+    presence.forget()
+
+
+def test_a_run_warns_of_triggers_that_are_missing():
+    assert synchronize().warnings == []
+    drop_one()
+    (warning,) = synchronize().warnings
+    assert "1 are missing or out of date" in warning
+    assert f"synchro_triggers install --database {LOCAL}" in warning
+    Note.objects.create(name="a")
+    assert synchronize().warnings == [warning]
+
+
+def test_the_status_warns_of_triggers_that_are_missing():
+    out = StringIO()
+    call_command("synchro_status", json=True, stdout=out)
+    assert json.loads(out.getvalue())["warnings"] == []
+    drop_one()
+    out = StringIO()
+    call_command("synchro_status", stdout=out)
+    assert "1 are missing or out of date" in out.getvalue()
+
+
+def test_looking_for_drift_costs_nothing_without_triggers(
+    django_assert_num_queries, django_assert_max_num_queries
+):
+    with override_settings(SYNCHRO_CAPTURE="signals"), django_assert_num_queries(0):
+        assert install.drift(LOCAL) == ""
+    with django_assert_max_num_queries(4):
+        assert install.drift(LOCAL) == ""
+
+
 def test_sql_is_printed_and_not_executed():
     assert command("install", "--sql") == ""
     removal = command("remove", "--sql")

@@ -15,6 +15,7 @@ from django.db.migrations.state import ProjectState
 from django.db.models.signals import post_migrate, pre_migrate
 from django.test import override_settings
 
+from synchro.conf import conf
 from synchro.triggers import install
 from tests.runs import LOCAL, REMOTE
 
@@ -32,6 +33,9 @@ def triggers(
         finally:
             for alias in aliases:
                 install.remove(alias)
+    if conf.uses_triggers:
+        for alias in aliases:
+            install.install(alias)
 
 
 def vendor(alias: str = LOCAL) -> str:

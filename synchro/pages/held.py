@@ -29,7 +29,7 @@ from synchro.pages import access, trail
 from synchro.pages.addresses import address, change_address, list_address
 from synchro.pages.naming import Names
 from synchro.pages.runs import launch
-from synchro.pages.showing import Showing, model_name, value
+from synchro.pages.showing import Showing, one_name, value
 from synchro.pairs import remote_alias, sides
 from synchro.preview import Plan
 from synchro.tracking import Tracker
@@ -64,7 +64,7 @@ def held_change(request: HttpRequest, *, site: AdminSite, pk: int) -> HttpRespon
         **site.each_context(request),
         "title": _("Held change"),
         "held": found,
-        "name": f"{model_name(found.label)}: {found.object_id}",
+        "name": f"{one_name(found.label)}: {found.object_id}",
         "address": change_address(site, found.label, found.object_id),
         "field": showing.field_name(found.label, found.field) if found.field else "",
         "why": showing.why(found.label, found.reason, found.detail),
@@ -144,7 +144,7 @@ def resolve(request: HttpRequest, site: AdminSite, found: list[HeldChange]) -> H
     context = {
         **site.each_context(request),
         "title": _("Discard held changes"),
-        "found": [(model_name(one.label), one) for one in found],
+        "found": [(one_name(one.label), one) for one in found],
         "list": list_address(site.name, "heldchange"),
     }
     return TemplateResponse(request, "synchro/discard.html", context)

@@ -46,7 +46,8 @@ class Names:
         try:
             rows = model._base_manager.using(self._aliases[here]).filter(pk__in=pks)
             # Names often lead over foreign keys: one query for all of them.
-            return list(rows.select_related())
+            links = [field.name for field in model._meta.concrete_fields if field.many_to_one]
+            return list(rows.select_related(*links) if links else rows)
         except DatabaseError:
             return []
 

@@ -9,7 +9,7 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -128,7 +128,7 @@ def _seconds(run: SyncRun) -> float:
 def _label(run: SyncRun) -> str:
     when = date_format(localtime(log.aware(run.started)), "SHORT_DATETIME_FORMAT")
     objects = ngettext("%d object", "%d objects", run.objects_written) % run.objects_written
-    return f"{when}: {objects}, {_seconds(run):.1f} s, {outcome_in_words(run)}"
+    return f"{when}: {objects}, {number_format(_seconds(run), 1)} s, {outcome_in_words(run)}"
 
 
 def _colour(run: SyncRun) -> str:

@@ -20,7 +20,8 @@ from synchro.models import ADOPT, CANCELLED, DIED, DONE, HELD, RUNNING, Job, Syn
 from synchro.pages import access, trail
 from synchro.pages.addresses import address, change_address, list_address
 from synchro.pages.naming import Names
-from synchro.pages.showing import Showing, model_name
+from synchro.pages.showing import Showing, model_name, one_name
+from synchro.results import counted
 
 _PER_PAGE: Final = 100
 _HARMLESS: Final = (
@@ -157,7 +158,7 @@ def _result(request: HttpRequest, site: AdminSite, found: SyncRun) -> dict[str, 
                 "name": model_name(label),
                 "label": label,
                 "counts": [
-                    {"name": action_done(action), "action": action, "number": number}
+                    {"text": counted(action, number), "action": action}
                     for action, number in counts.items()
                 ],
                 "known": showing.visibility.model(label)
@@ -186,20 +187,27 @@ def _result(request: HttpRequest, site: AdminSite, found: SyncRun) -> dict[str, 
 def error_in_words(showing: Showing, job: Job) -> str:
     """Why a job failed, as far as the user may know: the words of a database may quote any value
     of the object that it refused."""
+    if job.outcome == CANCELLED and job.cancelled_by:
+        return _("Cancelled by %(user)s. Nothing was changed; what is pending stays pending.") % {
+            "user": job.cancelled_by
+        }
     kind, _colon, text = job.error.partition(": ")
     if not job.error or kind in _HARMLESS or showing.visibility.everything():
         return text or job.error
-    return _(
-        "A change could not be applied (%s). The details are shown to those who may view all "
-        "models that are synchronized."
-    ) % (kind)
+    return (
+        _(
+            "A change could not be applied (%s). The details are shown to those who may view all "
+            "models that are synchronized."
+        )
+        % kind
+    )
 
 
 def _told(showing: Showing, one: dict[str, Any]) -> dict[str, Any]:
     label = str(one.get("model", ""))
     may_view = showing.visibility.model(label)
     return {
-        "model": model_name(label),
+        "model": one_name(label),
         "key": one.get("key") if may_view else "",
         "address": change_address(showing.site, label, one.get("key")) if may_view else None,
         "why": showing.why(label, str(one.get("reason", "")), str(one.get("detail", ""))),

@@ -80,6 +80,12 @@ def model_name(label: str) -> str:
     return label if model is None else capfirst(str(model._meta.verbose_name_plural))
 
 
+def one_name(label: str) -> str:
+    """The name of a model for one of its objects."""
+    model = model_named(label)
+    return label if model is None else capfirst(str(model._meta.verbose_name))
+
+
 def app_name(label: str) -> str:
     """The name of the app of a model."""
     model = model_named(label)

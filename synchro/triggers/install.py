@@ -25,7 +25,7 @@ from synchro.triggers.spec import (
     links_why_not,
     why_not,
 )
-from synchro.triggers.vendors import dialect
+from synchro.triggers.vendors import dialect, has_dialect
 
 Run = Callable[[str], None]
 
@@ -54,6 +54,22 @@ def state(alias: str, *, everything: bool = True) -> State:
     ``everything``: otherwise triggers that the settings no longer ask for are no drift.
     """
     return _compare(alias, _wanted(alias, dialect(alias)), everything=everything)
+
+
+def drift(alias: str) -> str:
+    """What is wrong with the triggers of a database, and the way out; empty if nothing is, or if
+    the settings ask for none."""
+    if not conf.uses_triggers or not has_dialect(alias):
+        return ""
+    found = state(alias)
+    if found.is_current:
+        return ""
+    return (
+        f"The triggers of {alias!r} are not as SYNCHRO_CAPTURE asks for: {len(found.missing)} are "
+        f"missing or out of date, {len(found.stale)} are to be removed. What signals do not see "
+        f"may not have been logged: synchronize --full finds it. Run: manage.py synchro_triggers "
+        f"install --database {alias}"
+    )
 
 
 def install(alias: str, run: Run | None = None) -> State:

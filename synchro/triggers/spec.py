@@ -297,4 +297,8 @@ def _all_natural_names() -> dict[type[Model], frozenset[str]]:
                 if field.remote_field is None:
                     break
                 current = concrete(field.related_model)
+                if not field.target_field.primary_key:
+                    # A child that goes with its parent knows no more of it than this value.
+                    holder = concrete(field.target_field.model)
+                    needed.setdefault(holder, set()).add(field.target_field.name)
     return {model: frozenset(names) for model, names in needed.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from django.apps import apps
@@ -41,6 +42,7 @@ class Resolver:
     def __init__(self, alias: str, rows: Iterable[Raw]) -> None:
         self.alias = alias
         self.rows = list(rows)
+        self._by_value: dict[tuple[str, str], dict[Any, tuple[str, str]]] = {}
         self._raw = {(row.label, row.object_id): row.key for row in self.rows}
 
     def keys(self) -> dict[int, str | None]:
@@ -77,11 +79,44 @@ class Resolver:
         if depth < _DEEPEST:
             for field in foreign_keys(model):
                 value = values.get(field.attname)
-                if value is not None and points_at_key(field):
+                if value is None:
+                    continue
+                if points_at_key(field):
                     parent = self._gone(target(field), value, depth + 1)
-                    if parent is not None:
-                        field.set_cached_value(instance, parent)
+                else:
+                    parent = self._gone_by(target(field), field.target_field, value, depth + 1)
+                if parent is not None:
+                    field.set_cached_value(instance, parent)
         return instance
+
+    def _gone_by(self, model: type[Model], field: Any, value: Any, depth: int) -> Model | None:
+        """A parent that is no longer there, found by another unique value than its key: that is
+        known until the log has been sealed."""
+        if model._base_manager.using(self.alias).filter(**{field.attname: value}).exists():
+            return None
+        found = self._unsealed(model, field).get(value)
+        return found and self._instance(model._meta.label_lower, *found, depth)
+
+    def _unsealed(self, model: type[Model], field: Any) -> dict[Any, tuple[str, str]]:
+        """What triggers have written down of rows that are gone: value of the field -> key of the
+        row, its columns. The newest counts."""
+        label = model._meta.label_lower
+        if (label, field.attname) not in self._by_value:
+            rows = (
+                ChangeLog.objects.using(self.alias)
+                .filter(label=label, action=DELETION, key__startswith=MARK)
+                .order_by("id")
+                .values_list("object_id", "key")
+            )
+            known = [(object_id, str(key)) for object_id, key in rows]
+            known += [(row.object_id, row.key) for row in self.rows if row.label == label]
+            found = self._by_value.setdefault((label, field.attname), {})
+            for object_id, key in known:
+                with suppress(ValueError, ValidationError):
+                    text = json.loads(key).get(field.attname)
+                    if text is not None:
+                        found[key_field(field).to_python(text)] = (object_id, key)
+        return self._by_value[label, field.attname]
 
     def _gone(self, model: type[Model], pk: Any, depth: int) -> Model | None:
         """A parent that is no longer there, as far as the log knows it."""

@@ -155,10 +155,15 @@ def screenshot() -> Callable[[Page, str], None]:
             return
         looks.SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         before = looks.scheme_of(page)
+        size = page.viewport_size or {}
+        # As tall as the page: what sticks to the lower edge of the window stands at its end.
+        height = max(size["height"], page.evaluate("document.documentElement.scrollHeight"))
+        page.set_viewport_size({"width": size["width"], "height": height})
         for scheme in looks.SCHEMES:
             page.emulate_media(color_scheme=scheme)
             file = looks.SCREENSHOTS / f"{name}-{scheme}.png"
             page.screenshot(path=file, full_page=True, animations="disabled")
+        page.set_viewport_size({"width": size["width"], "height": size["height"]})
         page.emulate_media(color_scheme=before)
 
     return write

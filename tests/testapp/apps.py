@@ -92,6 +92,7 @@ def forget_permission_of_dbsettings(using: str, **kwargs: Any) -> None:
 
 class TestAppConfig(AppConfig):
     name = "tests.testapp"
+    verbose_name = "Office"
     label = "testapp"
     default_auto_field = "django.db.models.BigAutoField"
 

@@ -90,6 +90,8 @@ class Command(BaseCommand):
             write(f"  Left out on purpose, still pending: {status.excluded}")
         if status.settled:
             write(f"  Not applied and not tried again (conflicts): {status.settled}")
+        for warning in status.warnings:
+            write(self.style.WARNING(f"  {warning}"))
         for run in status.runs:
             took = "" if run.seconds is None else f", {run.seconds:.1f} s"
             who = f" by {run.user}" if run.user else ""

@@ -56,6 +56,7 @@ class Command(BaseCommand):
         tables = len({one.table for one in (*before.current, *before.missing)})
         self.stdout.write(f"{alias}: {number} triggers on {tables} tables are installed.")
         self._unable(before)
+        self._unasked()
 
     def _remove(self, alias: str, *, sql: bool) -> None:
         found = install.remove(alias, self._print if sql else None)
@@ -66,8 +67,9 @@ class Command(BaseCommand):
         if conf.uses_triggers and found:
             self.stdout.write(
                 self.style.WARNING(
-                    "SYNCHRO_CAPTURE still asks for triggers. Restart all processes that write "
-                    "to this database, so that signals log from now on."
+                    "SYNCHRO_CAPTURE still asks for triggers. Other processes that write to this "
+                    "database find out within a minute, and log nothing until then. Restart them, "
+                    "so that signals log from now on."
                 )
             )
 
@@ -82,12 +84,17 @@ class Command(BaseCommand):
         self._list("missing or out of date", found.missing)
         self._list("to be removed", found.stale)
         self._unable(found)
+        self._unasked()
         if not found.is_current:
             raise CommandError(
                 f"The triggers of {alias!r} are not as they should be. "
                 f"Run: manage.py synchro_triggers install --database {alias}"
             )
         self.stdout.write(f"{alias}: {len(found.current)} triggers, all as they should be.")
+
+    def _unasked(self) -> None:
+        if not conf.uses_triggers:
+            self.stdout.write("SYNCHRO_CAPTURE asks for no triggers: signals log all models.")
 
     def _print(self, statement: str) -> None:
         self.stdout.write(f"{statement};")

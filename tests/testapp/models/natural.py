@@ -9,8 +9,10 @@ __all__ = [
     "Category",
     "City",
     "Country",
+    "Depot",
     "Extended",
     "LoudManager",
+    "Crate",
     "Person",
     "Plant",
     "Reading",
@@ -31,6 +33,9 @@ class Country(NaturalKeyModel):
     code = models.CharField(max_length=10, unique=True)
     name = models.CharField(max_length=100)
     population = models.IntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "countries"
 
 
 class City(NaturalKeyModel):
@@ -133,3 +138,19 @@ class Badge(models.Model):
 
     def natural_key(self) -> tuple[object, ...]:
         return (self.label.lower(),)
+
+
+class Depot(NaturalKeyModel):
+    """Others refer to it by a unique value that is neither its primary nor its natural key."""
+
+    _natural_key = ("name",)
+
+    name = models.CharField(max_length=50)
+    code = models.CharField(max_length=20, unique=True)
+
+
+class Crate(NaturalKeyModel):
+    _natural_key = ("number", "depot__name")
+
+    number = models.IntegerField()
+    depot = models.ForeignKey(Depot, models.CASCADE, to_field="code")
