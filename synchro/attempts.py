@@ -13,7 +13,7 @@ from synchro.exceptions import LockError, ReplayError, SynchroError
 from synchro.fate import Fate, State
 from synchro.hooks import pre_synchronize
 from synchro.lock import only_run
-from synchro.models import SyncRun
+from synchro.models import FAILED, SyncRun
 from synchro.pairs import refuse_open_transactions, sides
 from synchro.results import SyncResult
 from synchro.retries import describe, persist
@@ -80,6 +80,11 @@ def _attempt(
             counts=dict(counts + Counter(result.counts)),
             skipped=[*skipped, *result.skipped],
         )
+    if limits.tracker is not None:
+        row = limits.tracker.job
+        if isinstance(row, SyncRun) and row.outcome == FAILED:
+            # An earlier attempt of the same run, to which nothing was left to be added.
+            history.end(row, result)
     return result, sealed
 
 

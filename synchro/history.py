@@ -55,6 +55,7 @@ def begin(
 def end(run: SyncRun, result: SyncResult) -> None:
     """Write down what a run did."""
     run.outcome = HELD if result.held else DONE
+    run.error = ""  # of an earlier attempt
     run.objects_written = result.total
     summary = result.summary()
     run.counts = summary["models"]
@@ -69,7 +70,7 @@ def end(run: SyncRun, result: SyncResult) -> None:
         **{name: found[:_REPORTED] for name, found in lists.items()},
     }
     run.written = zlib.compress(json.dumps(_keys(result), ensure_ascii=False).encode(), 1)
-    close(run, "objects_written", "counts", "held", "skipped", "report", "written")
+    close(run, "error", "objects_written", "counts", "held", "skipped", "report", "written")
 
 
 def fail(job: Job, error: Exception) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -14,7 +14,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from synchro import background, history, log
-from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.core import adopt_copy, diff, synchronize
 from synchro.entries import NO_CHANGE, Entry
@@ -31,6 +30,7 @@ from synchro.tracking import Tracker
 _WAIT: Final = 5.0
 """Seconds: a run that is about to end is waited for."""
 _ROWS: Final = 500
+_CHARACTERS: Final = 1_000_000
 _KEPT: Final = timedelta(days=1)
 NEWEST: Final = "newest_row"
 """In ``Preview.basis``: the id of the newest row of the log when the preview was made."""
@@ -86,7 +86,7 @@ def start_preview(user: str, *, full: bool = False) -> Preview:
             if entry.action != NO_CHANGE
         )
         done = 0
-        for chunk in batched(rows, _ROWS):
+        for chunk in _portions(rows):
             PreviewEntry.objects.using(conf.local).bulk_create(chunk)
             done += len(chunk)
             tracker.tell("complete", "", done, len(plan))
@@ -95,6 +95,21 @@ def start_preview(user: str, *, full: bool = False) -> Preview:
 
     preview = Preview(remote=alias, user=user[:150], full=full)
     return _start(preview, work)
+
+
+def _portions(rows: Iterable[PreviewEntry]) -> Iterator[list[PreviewEntry]]:
+    """Rows to be inserted by one statement each: few, if they are long (a server takes statements
+    of 16 MB, or fewer)."""
+    found: list[PreviewEntry] = []
+    size = 0
+    for row in rows:
+        found.append(row)
+        size += len(row.entry) + len(row.name)
+        if len(found) == _ROWS or size > _CHARACTERS:
+            yield found
+            found, size = [], 0
+    if found:
+        yield found
 
 
 def _forget(previews: Iterable[int]) -> None:

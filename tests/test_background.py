@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,22 +12,24 @@ from contextlib import contextmanager
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connections
+from django.db import OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.signals import pre_save
 from django.test import Client
 from django.utils import timezone
 
 from synchro import DisableSynchroLog, synchronize
 from synchro.hooks import pre_synchronize
-from synchro.launch import start_run
+from synchro.launch import _portions, start_run
 from synchro.liveness import going_on, outcome
 from synchro.lock import is_taken
-from synchro.models import CANCELLED, DIED, DONE, FAILED, RUNNING, Preview, SyncRun
+from synchro.models import CANCELLED, DIED, DONE, FAILED, RUNNING, Preview, PreviewEntry, SyncRun
 from synchro.pairs import sides
+from synchro.run import Run
 from tests.compare import assert_same
 from tests.faults.processes import fork
 from tests.runs import REMOTE, on_remote
-from tests.testapp.models import Note
+from tests.testapp.models import Everything, Note
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -282,3 +285,67 @@ def test_the_command_tells_how_far_it_is(boss, settings):
         go_on.set()
         command.join(_PATIENCE)
     assert only_run().outcome == DONE
+
+
+def test_a_run_that_came_through_after_all_has_not_failed(boss, monkeypatch):
+    """REMOTE had committed when LOCAL could not note it: the next attempt finds nothing to do."""
+    Note.objects.create(name="a")
+    move, failures = Run._move_checkpoint, [sqlite3.OperationalError("database is locked")]
+    failures[0].sqlite_errorcode = sqlite3.SQLITE_BUSY
+
+    def fail_once(run: Run) -> None:
+        if failures:
+            raise OperationalError("database is locked") from failures.pop()
+        move(run)
+
+    monkeypatch.setattr(Run, "_move_checkpoint", fail_once)
+    monkeypatch.setattr("synchro.retries.pause", lambda seconds: None)
+    boss.post("/synchro/", {"synchro": "1"})
+    for thread in threads():
+        thread.join(_PATIENCE)
+    run = only_run()
+    assert (run.outcome, run.error, run.objects_written) == (DONE, "", 1)
+    assert_same(Note)
+
+
+def test_a_preview_of_long_values_is_written_in_portions(boss):
+    """No server takes a statement of any length: MariaDB's limit is 16 MB."""
+    for number in range(5):
+        Everything.objects.create(code=str(number), text="ü" * 600_000)
+    boss.post("/synchro/preview/")
+    wait_for(lambda: Preview.objects.get().outcome != RUNNING)
+    for thread in threading.enumerate():
+        if thread.name.startswith("synchro Preview"):
+            thread.join(_PATIENCE)
+    made = Preview.objects.get()
+    assert (made.outcome, made.error) == (DONE, "")
+    assert made.entries.count() == 5
+    page = boss.get(f"/synchro/preview/{made.pk}/").content
+    assert len(page) < 100_000
+
+
+@pytest.mark.parametrize(("lengths", "portions"), [([1] * 1001, 3), ([600_000] * 5, 3)])
+def test_portions_are_of_few_rows_if_these_are_long(lengths, portions):
+    rows = [PreviewEntry(name="", entry="x" * length) for length in lengths]
+    found = list(_portions(iter(rows)))
+    assert len(found) == portions
+    assert [row for portion in found for row in portion] == rows
+
+
+def test_no_connection_stays_open_after_a_job(boss):
+    closed: list[tuple[str, str]] = []
+    close = BaseDatabaseWrapper.close
+
+    def note(self: BaseDatabaseWrapper) -> None:
+        if self.connection is not None:
+            closed.append((threading.current_thread().name, self.alias))
+        close(self)
+
+    Note.objects.create(name="a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDatabaseWrapper, "close", note)
+        run = start_run("boss")
+        for thread in threads():
+            thread.join(_PATIENCE)
+    own = {alias for name, alias in closed if name == f"synchro SyncRun {run.pk}"}
+    assert own == {"default", REMOTE}
