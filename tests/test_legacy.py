@@ -88,10 +88,10 @@ def old_models():
 
 def drop_tables(alias):
     connection = connections[alias]
-    own = [model._meta.db_table for model in apps.get_app_config("synchro").get_models()]
+    models = [m for m in apps.get_app_config("synchro").get_models() if not m._meta.proxy]
     there = connection.introspection.table_names()
-    # The newest first: synchro_deletekey refers to synchro_changelog.
-    for table in ["synchro_deletekey", *own]:
+    # The newest first, since they refer to older ones: synchro_deletekey to synchro_changelog.
+    for table in ["synchro_deletekey", *(model._meta.db_table for model in reversed(models))]:
         if table in there:
             with connection.cursor() as cursor:
                 cursor.execute(f"DROP TABLE {connection.ops.quote_name(table)}")
