@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -165,19 +165,30 @@ def pending(
     wanted = Q(batch__gt=after) if since is None else Q(date__gt=stored(since))
     yield from _read(rows.filter(wanted), "batch", "id")
     for part in _unsealed(alias, unsealed):
-        yield from _read(part, "id")
+        yield from _read(part, "id", keys=_natural_keys(alias, part))
 
 
-def _read(rows: QuerySet[ChangeLog], *order: str) -> Iterator[LogRow]:
+def _natural_keys(alias: str, rows: QuerySet[ChangeLog]) -> dict[int, str | None]:
+    """Id of a log row -> its natural key, for rows that are not sealed and whose keys are still
+    as triggers have written them down."""
+    raw = rows.filter(key__startswith=MARK).values_list("id", "label", "object_id", "key")
+    return resolved(alias, (Raw(*row[:3], str(row[3])) for row in raw))
+
+
+def _read(
+    rows: QuerySet[ChangeLog], *order: str, keys: Mapping[int, str | None] | None = None
+) -> Iterator[LogRow]:
+    """``keys``: id of a row -> what its natural key is instead of what the log has."""
     rows = rows.order_by(*order)
+    keys = keys or {}
     if connections[rows.db].vendor != "mysql":
-        yield from _log_rows(rows)
+        yield from _log_rows(rows, keys)
         return
     # The drivers of MariaDB and MySQL take in all that a query finds at once.
     page = rows
     while True:
         left = _ROWS_PER_PAGE
-        for row in _log_rows(page[:_ROWS_PER_PAGE]):
+        for row in _log_rows(page[:_ROWS_PER_PAGE], keys):
             left -= 1
             yield row
         last = None
@@ -192,8 +203,8 @@ def _read(rows: QuerySet[ChangeLog], *order: str) -> Iterator[LogRow]:
         page = rows.filter(behind)
 
 
-def _log_rows(rows: QuerySet[ChangeLog]) -> Iterator[LogRow]:
-    found = rows.values_list(*_COLUMNS).iterator(chunk_size=2000)
+def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iterator[LogRow]:
+    found = rows.values_list("id", *_COLUMNS).iterator(chunk_size=2000)
     # An error must not leave a cursor open on the server: whoever closes it later would break a
     # transaction of somebody else's.
     with closing(cast("Generator[Any]", found)):
@@ -202,7 +213,8 @@ def _log_rows(rows: QuerySet[ChangeLog]) -> Iterator[LogRow]:
         # What many rows have in common is read once, and kept in memory once.
         text: Any = None
         last: Any = None
-        for label, object_id, action, logged, origin_date, field, key, origin in found:
+        for number, label, object_id, action, logged, origin_date, field, key, origin in found:
+            key = keys.get(number, key)
             if action not in _ACTIONS:
                 raise _unknown_action(label, object_id, action)
             if logged != text:

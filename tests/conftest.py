@@ -71,13 +71,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give every test both databases, and run ``once`` and ``browser`` in few pairs."""
+    """Give every test both databases; run ``once`` and ``browser`` in few pairs, ``by_signals``
+    only where signals log."""
     kept, dropped = [], []
     for item in items:
         if BROWSER in item.path.parents:
             item.add_marker("browser")
-        if (item.get_closest_marker("once") and PAIR not in ONCE_PAIRS) or (
-            item.get_closest_marker("browser") and PAIR not in BROWSER_PAIRS
+        unfit = settings.SYNCHRO_CAPTURE == "triggers" and item.get_closest_marker("by_signals")
+        if (
+            unfit
+            or (item.get_closest_marker("once") and PAIR not in ONCE_PAIRS)
+            or (item.get_closest_marker("browser") and PAIR not in BROWSER_PAIRS)
         ):
             dropped.append(item)
             continue

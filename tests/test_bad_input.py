@@ -203,6 +203,7 @@ def test_a_generic_link_to_a_content_type_that_does_not_exist(bystander):
     assert on_remote(Tag).get().label == "t"
 
 
+@pytest.mark.by_signals("update() writes silently")
 def test_a_row_that_was_deleted_without_an_entry(bystander):
     gone = Item.objects.create(code="gone")
     Item.objects.all()._raw_delete(LOCAL)
@@ -273,6 +274,7 @@ def test_a_reference_to_a_row_that_is_gone_on_local(bystander):
     assert on_remote(Note).filter(name="first").exists()
 
 
+@pytest.mark.by_signals("a save() that changes nothing is logged")
 def test_references_that_contradict_each_other(bystander):
     there = on_remote(Note).get()
     with DisableSynchroLog():

@@ -68,6 +68,7 @@ def test_a_new_row_is_logged_as_an_addition():
     assert not log.origin
 
 
+@pytest.mark.by_signals("a save() that changes nothing is logged")
 def test_saving_a_row_again_is_logged_as_a_change():
     note = Note.objects.create(name="a")
     note.save()
@@ -173,6 +174,7 @@ def test_rows_of_an_explicit_through_model_that_go_by_the_manager_are_logged(cha
     assert (key, DELETION) in logged(Membership)
 
 
+@pytest.mark.by_signals("it changes SYNCHRO_MODELS, not the triggers")
 @pytest.mark.parametrize("watched", ["Club", "Member"])
 def test_a_through_model_is_watched_where_either_side_is(watched):
     with override_settings(SYNCHRO_MODELS=[("testapp", watched)]):
@@ -191,6 +193,7 @@ def test_links_are_logged_where_either_side_is_watched(watched):
     assert set(logged(Paper)) == {(pk(paper), M2M_CHANGE)}
 
 
+@pytest.mark.by_signals("it changes SYNCHRO_MODELS, not the triggers")
 def test_links_between_models_of_which_neither_is_watched_are_not_logged():
     with override_settings(SYNCHRO_MODELS=[("testapp", "Note")]):
         Paper.objects.create(title="p").labels.add(Label.objects.create(name="l"))
@@ -204,6 +207,7 @@ def test_links_of_an_unwatched_owner_to_a_watched_model_are_logged():
     assert set(logged(Collection)) == {(pk(collection), M2M_CHANGE)}
 
 
+@pytest.mark.by_signals("a save() that changes nothing is logged")
 def test_a_save_through_a_proxy_is_logged_as_one_of_its_model():
     note = NoteProxy.objects.create(name="a")
     key = pk(note)
@@ -264,6 +268,7 @@ def test_a_fixture_is_logged_like_any_save_even_where_children_come_first():
     assert logged(Country) == [("900002", ADDITION)]
 
 
+@pytest.mark.by_signals("it sends signals by hand")
 def test_a_signal_sent_by_hand_without_created_and_using_is_logged_as_a_change():
     note = Note.objects.create(name="a")
     forget()
@@ -271,6 +276,7 @@ def test_a_signal_sent_by_hand_without_created_and_using_is_logged_as_a_change()
     assert logged(Note) == [(pk(note), CHANGE)]
 
 
+@pytest.mark.by_signals("it sends signals by hand")
 def test_a_signal_sent_by_hand_about_a_row_of_remote_is_logged_there():
     note = Note.objects.using(REMOTE).create(name="a")
     ChangeLog.objects.using(REMOTE).all().delete()
@@ -282,11 +288,13 @@ def test_a_signal_sent_by_hand_about_a_row_of_remote_is_logged_there():
 # Natural keys in the log
 
 
+@pytest.mark.by_signals("keys that triggers write down are resolved when the log is sealed")
 def test_a_deletion_carries_the_natural_key():
     Country.objects.create(code="PL", name="Polska").delete()
     assert json.loads(ChangeLog.objects.get(action=DELETION).key) == ["PL"]
 
 
+@pytest.mark.by_signals("keys that triggers write down are resolved when the log is sealed")
 def test_a_deletion_carries_a_natural_key_over_a_relation():
     country = Country.objects.create(code="PL", name="Polska")
     city = City.objects.create(name="Łódź", country=country)
@@ -294,6 +302,7 @@ def test_a_deletion_carries_a_natural_key_over_a_relation():
     assert json.loads(ChangeLog.objects.get(action=DELETION).key) == ["Łódź", "Polska"]
 
 
+@pytest.mark.by_signals("keys that triggers write down are resolved when the log is sealed")
 def test_a_deletion_carries_a_natural_key_over_a_relation_that_is_deleted_too():
     country = Country.objects.create(code="PL", name="Polska")
     City.objects.create(name="Łódź", country=country)
@@ -307,11 +316,13 @@ def test_a_deletion_of_a_row_without_a_natural_key_carries_none():
     assert ChangeLog.objects.get(action=DELETION).key is None
 
 
+@pytest.mark.by_signals("triggers keep natural keys of deletions only")
 def test_a_save_carries_the_natural_key_where_it_costs_no_query():
     Country.objects.create(code="PL", name="Polska")
     assert json.loads(ChangeLog.objects.get().key) == ["PL"]
 
 
+@pytest.mark.by_signals("triggers keep natural keys of deletions only")
 def test_a_key_over_a_relation_that_is_not_loaded_is_not_queried_for_on_save(
     django_assert_num_queries,
 ):
@@ -323,6 +334,7 @@ def test_a_key_over_a_relation_that_is_not_loaded_is_not_queried_for_on_save(
     assert not any("testapp_country" in query["sql"] for query in queries.captured_queries)
 
 
+@pytest.mark.by_signals("keys that triggers write down are resolved when the log is sealed")
 def test_a_natural_key_with_a_date_is_logged():
     Reading.objects.create(code="r", day="2012-01-02").delete()
     key = json.loads(ChangeLog.objects.get(action=DELETION).key)
@@ -330,6 +342,7 @@ def test_a_natural_key_with_a_date_is_logged():
     assert "2012-01-02" in json.dumps(key)
 
 
+@pytest.mark.by_signals("keys that triggers write down are resolved when the log is sealed")
 def test_a_deletion_of_a_row_that_was_loaded_in_part_carries_the_natural_key():
     country = Country.objects.create(code="PL", name="Polska")
     City.objects.create(name="Łódź", country=country)
@@ -384,12 +397,14 @@ def test_an_unwatched_model_is_not_logged():
     assert not ChangeLog.objects.exists()
 
 
+@pytest.mark.by_signals("update() writes silently")
 def test_queryset_update_and_bulk_create_are_not_logged():
     Note.objects.bulk_create([Note(name="a"), Note(name="b")])
     Note.objects.update(number=2)
     assert not ChangeLog.objects.exists()
 
 
+@pytest.mark.by_signals("update() writes silently")
 def test_writes_of_migrations_through_historical_models_are_not_logged():
     historical = ProjectState.from_apps(apps).apps
     note = historical.get_model("testapp", "Note").objects.create(name="a")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ BY_TRIGGERS: dict[str, str] = {"*": "signals", **{f"testapp.{name}": "triggers" 
 
 
 def capturing(mode: str) -> AbstractContextManager[None]:
-    return triggers(BY_TRIGGERS, (LOCAL,)) if mode == "triggers" else nullcontext()
+    return triggers(BY_TRIGGERS if mode == "triggers" else "signals", (LOCAL,))
 
 
 def cases(*, committed: bool) -> list[object]:

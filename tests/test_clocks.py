@@ -178,6 +178,7 @@ def test_what_was_overwritten_is_reported_once(note):
     assert synchronize().overwritten == []
 
 
+@pytest.mark.by_signals("a save() that changes nothing is logged")
 def test_the_command_and_the_page_report_it(note, client):
     with DisableSynchroLog():
         client.force_login(User.objects.create(username="staff", is_staff=True))

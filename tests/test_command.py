@@ -53,6 +53,7 @@ def test_it_is_silent_when_told():
     assert_same()
 
 
+@pytest.mark.by_signals("a save() that changes nothing is logged")
 def test_it_reports_what_was_not_applied():
     note = Note.objects.create(name="a")
     run()

@@ -244,6 +244,7 @@ def _matches(shown: str, printed: str) -> bool:
     return re.search(rf"(?:\A|\n){pattern}\s*\Z", printed) is not None
 
 
+@pytest.mark.by_signals("update() writes silently")
 def test_the_function_that_logs_rows_works():
     (block,) = [block for block in ALL_BLOCKS if block.what == "run python"]
     assert block.name == "log_rows"

@@ -301,6 +301,7 @@ def test_a_tree_below_a_held_row_is_held():
     assert_same()
 
 
+@pytest.mark.by_signals("triggers log each table of an object")
 def test_an_object_in_several_tables_is_held_in_all_of_them():
     Restaurant.objects.create(name="good", stars=1)
     bad = Restaurant.objects.create(name="r", stars=2)

@@ -96,6 +96,7 @@ def test_a_changed_object_has_old_and_new_values_of_what_differs():
     assert entry.remote_key == str(on_remote(Note).get().pk)
 
 
+@pytest.mark.by_signals("a save() that changes nothing is logged")
 def test_an_object_that_is_the_same_on_both_sides():
     Note.objects.create(name="n").save()
     synchronize()
@@ -180,6 +181,7 @@ def test_what_lost_a_conflict_is_skipped_with_its_reason():
     assert "changed later" in entry.detail
 
 
+@pytest.mark.by_signals("a save() that changes nothing is logged")
 def test_every_kind_of_value_is_equal_after_it_has_arrived():
     values = {
         "decimal": "12.5000000000",
@@ -644,6 +646,7 @@ def test_runs_are_remembered():
     assert [run.outcome for run in SyncRun.objects.all()] == ["held", "died", "died"]
 
 
+@pytest.mark.by_signals("a save() that changes nothing is logged")
 def test_no_values_in_the_log(caplog):
     caplog.set_level(logging.DEBUG, logger="synchro")
     Note.objects.create(name="a secret")

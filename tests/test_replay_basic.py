@@ -227,6 +227,7 @@ def test_what_is_replayed_is_logged_on_remote_with_its_origin_and_time():
     assert log.origin_date == LONG_AGO
 
 
+@pytest.mark.by_signals("a save() that changes nothing is logged")
 def test_changes_and_deletions_are_logged_on_remote_too():
     note = make_note()
     synchronize()

@@ -182,6 +182,7 @@ def test_a_row_that_is_gone_on_remote_already_is_no_obstacle():
     assert not on_remote(Note).exists()
 
 
+@pytest.mark.by_signals("_raw_delete() writes silently")
 def test_a_row_that_vanished_from_local_without_a_log_row_is_reported():
     note = Note.objects.create(name="a")
     key = note.pk

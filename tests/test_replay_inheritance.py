@@ -117,6 +117,7 @@ def test_a_child_that_came_and_went_leaves_no_trace():
     assert not on_remote(Place).exists()
 
 
+@pytest.mark.by_signals("a save() that changes nothing is logged")
 def test_an_unlogged_child_is_created_for_its_logged_parent_only_if_it_is_referred_to():
     with DisableSynchroLog():
         pizzeria = make_pizzeria()

@@ -171,6 +171,7 @@ def test_references_of_foreign_keys_work_in_the_other_direction_too():
     assert City.objects.get().country == country
 
 
+@pytest.mark.by_signals("_raw_delete() writes silently")
 def test_a_reference_to_a_row_that_is_gone_from_remote_makes_a_new_row():
     note = Note.objects.create(name="a")
     synchronize()

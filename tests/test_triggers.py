@@ -13,7 +13,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from synchro import DisableSynchroLog, synchronize
+from synchro import DisableSynchroLog, diff, synchronize
 from synchro.log import seal
 from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, ChangeLog
 from synchro.triggers.silence import is_silent
@@ -398,6 +398,18 @@ def test_a_deletion_finds_what_remote_knows_by_natural_key_alone():
     synchronize()
     assert not on_remote(City).exists()
     assert not on_remote(Country).exists()
+
+
+def test_a_plan_knows_the_natural_key_of_a_deletion_that_is_not_sealed():
+    country = Country.objects.create(code="c", name="n")
+    City.objects.create(name="t", country=country)
+    synchronize()
+    country.delete()
+    found = {entry.model: (entry.action, entry.natural_key) for entry in diff()}
+    assert found == {
+        "testapp.country": ("delete", ["c"]),
+        "testapp.city": ("delete", ["t", "n"]),
+    }
 
 
 def test_natural_keys_of_other_kinds_are_resolved():
