@@ -304,9 +304,9 @@ def test_the_result_of_a_run_links_to_no_object_that_the_user_may_not_view():
     occupy(Seat, name="theirs", position=1)
     seat = Seat.objects.create(name="ours", position=1)
     client = logged_in(user("office"))
-    page = text_of(client.post("/synchro/", {"synchro": "1"}, follow=True))
-    assert "Seats" in page
-    assert f"/testapp/seat/{seat.pk}/change/" not in page
+    response = client.post("/synchro/", {"synchro": "1"}, follow=True)
+    assert "Seat refused" in words(response)
+    assert f"/testapp/seat/{seat.pk}/change/" not in text_of(response)
     assert not on_remote(Seat).filter(name="ours").exists()
 
 

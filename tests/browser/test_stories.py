@@ -116,11 +116,24 @@ def test_ticks_last_while_one_leafs_and_filters(page):
     page.get_by_role("button", name="ticked", exact=True).click()
     page.get_by_label("Key or natural key").fill("")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/?chosen=1")
+    page.wait_for_url("**/?chosen=1#synchro-objects")
     assert page.locator("input[name=ticked]:checked").count() == 2
     page.get_by_role("button", name="Synchronize what is ticked (2)").click()
     result_of(page)
     assert on_remote(Note).count() == 2
+
+
+def test_the_keyboard_goes_on_where_a_button_was(page):
+    for number in range(3):
+        Note.objects.create(name=f"note {number}")
+    make_preview(page)
+    page.get_by_role("button", name="Tick all: Notes").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Untick all: Notes").wait_for()
+    page.keyboard.press("Tab")  # the name of the model
+    page.keyboard.press("Tab")
+    focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert focused == "Untick all: Notes"
 
 
 def test_a_preview_that_is_out_of_date_says_so(page, shop):
