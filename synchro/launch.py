@@ -66,7 +66,7 @@ def start_run(
 def start_preview(user: str, *, full: bool = False) -> Preview:
     """Begin to make a preview of the next run to SYNCHRO_REMOTE."""
     alias = remote_alias(None)
-    old = Preview.objects.using(conf.local).filter(user=user)
+    old = Preview.objects.using(conf.local).filter(user=user[:150])
     now = log.aware(timezone.now())
     outdated = [one.pk for one in old if log.aware(one.started) < now - _KEPT]
     _forget(outdated + [one.pk for one in old[2:]])

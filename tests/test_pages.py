@@ -839,6 +839,27 @@ def test_several_held_changes_can_be_discarded_at_once(boss):
     assert not HeldChange.objects.using(REMOTE).exists()
 
 
+def test_thousands_are_not_discarded_at_once(boss):
+    HeldChange.objects.using(REMOTE).bulk_create(
+        HeldChange(
+            node=own_node(LOCAL).uid,
+            label="testapp.seat",
+            object_id=str(number),
+            action=1,
+            made=timezone.now(),
+            batch=1,
+            reason="refused",
+            detail="refused",
+        )
+        for number in range(501)
+    )
+    own_node(REMOTE)
+    data = {"action": "discard", "_selected_action": ["1"], "select_across": "1", "index": "0"}
+    page = boss.post("/admin/synchro/heldchange/", data, follow=True)
+    assert "no more than 500 changes" in words(page)
+    assert HeldChange.objects.using(REMOTE).count() == 501
+
+
 def test_several_held_changes_can_be_tried_again_at_once(boss):
     _seat, held = held_seat()
     on_remote(Seat).filter(position=1).update(position=2)

@@ -35,6 +35,8 @@ from synchro.preview import Plan
 from synchro.tracking import Tracker
 
 _SHOWN_LINKS: Final = 20
+_MOST: Final = 500
+"""Changes that are discarded at once."""
 
 
 def held_changes() -> QuerySet[HeldChange]:
@@ -141,6 +143,12 @@ def resolve(request: HttpRequest, site: AdminSite, found: list[HeldChange]) -> H
         return retry(request, found)
     if "confirmed" in request.POST:
         return _discard(request, site, found)
+    if len(found) > _MOST:
+        # The form that asks has a field for each; Django takes a thousand.
+        text = _("Please discard no more than %d changes at once.")
+        messages.warning(request, text % _MOST)
+        back = list_address(site.name, "heldchange")
+        return HttpResponseRedirect(back or address(request, "synchro"))
     context = {
         **site.each_context(request),
         "title": _("Discard held changes"),

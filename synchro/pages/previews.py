@@ -36,7 +36,7 @@ _WRITING: Final = (CREATE, UPDATE, DELETE)
 def new(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """GET: the newest preview of the user, or the button that makes one. POST: make one."""
     if request.method != "POST":
-        rows = Preview.objects.using(conf.local).filter(user=request.user.get_username())
+        rows = Preview.objects.using(conf.local).filter(user=_owner(request))
         newest = rows.exclude(outcome=CANCELLED).first()
         if newest is not None:
             return HttpResponseRedirect(address(request, "preview", newest.pk))
@@ -53,10 +53,15 @@ def new(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     return HttpResponseRedirect(address(request, "preview", preview.pk))
 
 
+def _owner(request: HttpRequest) -> str:
+    """The user as previews remember them."""
+    return request.user.get_username()[: Preview._meta.get_field("user").max_length]
+
+
 def find(request: HttpRequest, pk: int) -> Preview:
     """A preview that the user has made. Raises Http404."""
     found = Preview.objects.using(conf.local).filter(pk=pk).first()
-    if found is None or found.user != request.user.get_username():
+    if found is None or found.user != _owner(request):
         raise Http404(_("There is no preview %d of yours.") % pk)
     return found
 
