@@ -23,14 +23,16 @@ def has_forgotten(side: Side, known: Peer) -> bool:
     number = known.received_batch
     if not number:
         return False
-    if number > own_node(side.alias).last_batch:
-        return True
-    return token(side.alias, number) not in (None, known.received_token)
+    remembered = token(side.alias, number)
+    if remembered is None:
+        return number > own_node(side.alias).last_batch
+    return remembered != known.received_token
 
 
-def earlier_identity(side: Side, other: Side) -> str | None:
-    """The identity under which ``other`` knows a database that has taken a new one since."""
-    if not peer(other.alias, side.uid)._state.adding:
+def earlier_identity(side: Side, other: Side, known: Peer | None = None) -> str | None:
+    """The identity under which ``other`` knows a database that has taken a new one since.
+    ``known``: what ``other`` knows of the one in force, if that was read already."""
+    if not (known or peer(other.alias, side.uid))._state.adding:
         return None
     peers = Peer.objects.using(side.alias)
     # The one that came along with a copy belongs to the original, which is a peer.
@@ -41,8 +43,8 @@ def earlier_identity(side: Side, other: Side) -> str | None:
         .order_by("-retired", "-pk")
         .values_list("uid", flat=True)
     )
-    known = set(Peer.objects.using(other.alias).values_list("node", flat=True))
-    return next((uid for uid in retired if uid in known), None)
+    peers_there = set(Peer.objects.using(other.alias).values_list("node", flat=True))
+    return next((uid for uid in retired if uid in peers_there), None)
 
 
 def require_same_place(local: Side, remote: Side, known: Peer) -> None:
@@ -61,11 +63,10 @@ def require_same_place(local: Side, remote: Side, known: Peer) -> None:
     )
 
 
-def require_one_history(local: Side, remote: Side) -> None:
+def require_one_history(local: Side, remote: Side, *, here: Peer, there: Peer) -> None:
     """Raise NodeError if one of the databases was restored from a backup, so that the two know
-    different things of it."""
-    for side, other in ((local, remote), (remote, local)):
-        known = peer(other.alias, side.uid)
+    different things of it. ``here``: what LOCAL knows of REMOTE; ``there``: the reverse."""
+    for side, other, known in ((local, remote, there), (remote, local, here)):
         if has_forgotten(side, known):
             raise NodeError(
                 f"{other.alias!r} has applied batch {known.received_batch} of {side.alias!r}, "
@@ -73,7 +74,7 @@ def require_one_history(local: Side, remote: Side) -> None:
                 "Give it a new identity before it synchronizes again: "
                 f"manage.py synchro_adopt --restored --remote {remote.alias}"
             )
-        if earlier_identity(side, other) is not None:
+        if earlier_identity(side, other, known) is not None:
             raise NodeError(
                 f"{other.alias!r} knows {side.alias!r} by the identity that it gave up when it "
                 "was restored from a backup. Bring over what is known of it: "

@@ -20,6 +20,7 @@ from django.utils import timezone
 from synchro.exceptions import NodeError
 from synchro.graph import concrete, foreign_keys, target, through
 from synchro.models import Batch, ChangeLog, HeldChange, Node, Peer, Reference, SyncRun
+from synchro.schema import columns_of
 
 SELF: Final = 1
 """The primary key of the Node row in force."""
@@ -53,30 +54,23 @@ def _tables(alias: str) -> _Tables:
         tables, when = known
         if not tables.missing or time.monotonic() - when < _RECHECK_SECONDS:
             return tables
-    with connections[alias].cursor() as cursor:
-        names = set(connections[alias].introspection.table_names(cursor))
-        missing = tuple(
-            model._meta.db_table
-            for model in _TABLES
-            if not _has_table(alias, cursor, names, model)
-        )
+    columns = columns_of(alias, [model._meta.db_table for model in _TABLES])
+    missing = tuple(model._meta.db_table for model in _TABLES if not _is_whole(model, columns))
     tables = _Tables(
         missing=missing,
-        some=any(model._meta.db_table in names for model in _TABLES),
+        some=bool(columns),
         log=ChangeLog._meta.db_table not in missing,
     )
     _seen[alias] = (tables, time.monotonic())
     return tables
 
 
-def _has_table(alias: str, cursor: Any, names: set[str], model: type[Model]) -> bool:
-    """Whether the database has the model's own table, with all its columns."""
-    options = model._meta
-    if options.db_table not in names:
-        return False
-    found = connections[alias].introspection.get_table_description(cursor, options.db_table)
-    present = {column.name for column in found}
-    return all(field.column in present for field in options.local_concrete_fields)
+def _is_whole(model: type[Model], columns: dict[str, set[str]]) -> bool:
+    """Whether a database with these tables has the model's own one, with all its columns."""
+    present = columns.get(model._meta.db_table)
+    return present is not None and all(
+        field.column in present for field in model._meta.local_concrete_fields
+    )
 
 
 def has_log(alias: str) -> bool:
@@ -127,13 +121,9 @@ def forget_tables(**kwargs: Any) -> None:
 def missing_tables(alias: str, labels: Iterable[str]) -> list[str]:
     """Of which models (by label), or models that their rows need, the database lacks the table or
     columns of it."""
-    with connections[alias].cursor() as cursor:
-        names = set(connections[alias].introspection.table_names(cursor))
-        return [
-            model._meta.label
-            for model in _needed(labels)
-            if not _has_table(alias, cursor, names, model)
-        ]
+    needed = _needed(labels)
+    columns = columns_of(alias, [model._meta.db_table for model in needed])
+    return [model._meta.label for model in needed if not _is_whole(model, columns)]
 
 
 def _needed(labels: Iterable[str]) -> list[type[Model]]:

@@ -156,10 +156,11 @@ class Run:
                 f"are whose. If {self.local.alias!r} is the copy, give it an identity of its own "
                 f"first: manage.py synchro_adopt --remote {self.remote.alias}"
             )
-        require_one_history(self.local, self.remote)
+        there = peer(self.remote.alias, self.local.uid)
+        require_one_history(self.local, self.remote, here=self.peer, there=there)
         # What REMOTE has committed counts: LOCAL may have been killed before it wrote that down,
         # and REMOTE may have been restored from a backup.
-        return peer(self.remote.alias, self.local.uid).received_batch
+        return there.received_batch
 
     def _recognize(self) -> None:
         """REMOTE may have got synchro's tables since the last run: what LOCAL kept under its alias

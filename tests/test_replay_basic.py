@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from synchro import DisableSynchroLog, call_synchronize, reset_synchro, synchronize
 from synchro.exceptions import SynchroError
 from synchro.models import ADDITION, CHANGE, DELETION, ChangeLog, Reference, options
+from synchro.nodes import forget_tables
 from tests.compare import assert_same
 from tests.otherapp.models import Region
 from tests.runs import LOCAL, REMOTE, age, logged, on_remote, reread, synchronize_back
@@ -186,6 +187,22 @@ def test_a_second_run_has_nothing_to_do():
     assert result.counts == {}
     assert str(result.message) == "No changes since last synchronization."
     assert call_synchronize() == "No changes since last synchronization."
+
+
+@pytest.mark.parametrize(("new_process", "most"), [(True, 14), (False, 12)])
+def test_a_run_with_nothing_to_do_asks_few_questions(new_process, most):
+    Note.objects.create(name="a")
+    synchronize()
+    synchronize()
+    if new_process:
+        forget_tables()
+    with (
+        CaptureQueriesContext(connections["default"]) as here,
+        CaptureQueriesContext(connections["remote"]) as there,
+    ):
+        assert not synchronize().changed
+    queries = [query["sql"] for query in (*here.captured_queries, *there.captured_queries)]
+    assert len(queries) <= most, queries
 
 
 def test_a_run_with_nothing_to_do_writes_nothing_on_remote():
