@@ -233,8 +233,19 @@ def test_synchronizing_cancelling_and_resolving_can_ask_for_permissions(settings
 
 def test_a_missing_permission_is_named(settings):
     settings.SYNCHRO_REQUIRE_PERMISSIONS = True
-    with pytest.raises(AssertionError):
-        text_of(logged_in(user("nobody")).get(URL))
+    client = logged_in(user("looker", "synchro.view_syncrun"))
+    for response, name in (
+        (client.get("/synchro/reset/"), "synchro.reset"),
+        (client.post(URL, {"synchro": "1"}), "synchro.synchronize"),
+    ):
+        assert response.status_code == 403
+        assert f"You need the permission {name} for this." in response.content.decode()
+
+
+def test_the_overview_warns_of_triggers_that_are_missing(boss, settings):
+    assert "synchro_triggers" not in words(boss.get(URL))
+    settings.SYNCHRO_CAPTURE = "triggers"
+    assert "Run: manage.py synchro_triggers install" in words(boss.get(URL))
 
 
 def test_a_request_from_elsewhere_is_refused():

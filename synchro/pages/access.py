@@ -11,6 +11,7 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from synchro.conf import conf
@@ -53,15 +54,23 @@ def page(
 ) -> Callable[..., HttpResponse]:
     """A view for ``path()``: for staff of the site who have the permission ``needs``; not cached,
     protected against forged requests, outside of the transactions of ATOMIC_REQUESTS (a run
-    counts on its own commits)."""
+    counts on its own commits). Whoever lacks a permission is told which."""
 
     @wraps(view)
     def guarded(request: HttpRequest, **arguments: Any) -> HttpResponse:
         if request.method not in methods:
             return HttpResponseNotAllowed(methods)
-        require(request, needs)
         request.current_app = site.name
-        return view(request, site=site, **arguments)
+        try:
+            require(request, needs)
+            return view(request, site=site, **arguments)
+        except PermissionDenied as denied:
+            context = {
+                **site.each_context(request),
+                "title": _("Synchronization"),
+                "reason": str(denied),
+            }
+            return TemplateResponse(request, "synchro/forbidden.html", context, status=403)
 
     return outside_transactions(site.admin_view(guarded))
 

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from synchro import log
 from synchro.conf import conf
-from synchro.exceptions import CheckpointError, SynchroError
+from synchro.exceptions import SynchroError
 from synchro.liveness import going_on, outcome, outcome_in_words
 from synchro.models import DONE, HELD, SyncRun
 from synchro.pages import access, charts
@@ -58,10 +58,7 @@ def overview(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
         status = read_status(alias)
     except (SynchroError, ImproperlyConfigured) as error:
         messages.error(request, str(error))
-        context["remote"] = getattr(conf, "remote", None) if not _misconfigured() else None
         context["broken"] = True
-        if isinstance(error, CheckpointError):
-            context["broken"] = False
         return TemplateResponse(request, "synchro/overview.html", context)
     context |= {
         "remote": alias,
@@ -73,14 +70,6 @@ def overview(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
         **_history(alias),
     }
     return TemplateResponse(request, "synchro/overview.html", context)
-
-
-def _misconfigured() -> bool:
-    try:
-        _remote = conf.remote
-    except ImproperlyConfigured:
-        return True
-    return False
 
 
 def _bars(status: Status) -> list[dict[str, Any]]:
