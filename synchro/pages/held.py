@@ -186,15 +186,13 @@ def _discard(request: HttpRequest, site: AdminSite, found: list[HeldChange]) -> 
             raise
         messages.error(request, str(error))
         return HttpResponseRedirect(address(request, "synchro"))
-    for one in found:
-        trail.note(
-            request,
-            HeldChange,
-            one.pk,
-            f"{one.label} {one.object_id} {one.field}".strip(),
-            trail.DELETION,
-            _("Held change discarded: it will not be synchronized."),
-        )
+    trail.note_all(
+        request,
+        HeldChange,
+        [(one.pk, f"{one.label} {one.object_id} {one.field}".strip()) for one in found],
+        trail.DELETION,
+        _("Held change discarded: it will not be synchronized."),
+    )
     messages.success(
         request,
         ngettext("%d held change discarded.", "%d held changes discarded.", number) % number,
