@@ -12,7 +12,7 @@ from django.db.models import Model
 from synchro.counterparts import Counterparts
 from synchro.graph import has_automatic_key, identity
 from synchro.keys import object_ids
-from synchro.log import Sealed, stored
+from synchro.log import Sealed, stored, stored_all
 from synchro.models import DELETION, ChangeLog
 from synchro.nodes import Side, peer
 from synchro.plan import Change, Deletion, LinkChange
@@ -52,22 +52,20 @@ class Journal:
         alias = self.remote.alias
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
         uid = self.local.uid
-        rows: list[tuple[Any, ...]] = [
-            (text, change.origin or uid, stored(change.made))
-            for text, (_, change) in zip(
-                object_ids(model, [remote_pk for remote_pk, _ in changes]), changes, strict=True
-            )
+        given = [
+            object_ids(model, [remote_pk for remote_pk, _ in changes]),
+            [change.origin or uid for _, change in changes],
+            stored_all(change.made for _, change in changes),
         ]
         names = ["object_id", "origin", "origin_date"]
         if action == DELETION:
             names.append("key")
-            keys = [getattr(change, "key", None) for _, change in changes]
-            rows = [(*row, key) for row, key in zip(rows, keys, strict=True)]
+            given.append([getattr(change, "key", None) for _, change in changes])
         insert_objects(
             alias,
             ChangeLog,
             names,
-            rows,
+            list(zip(*given, strict=True)),
             same={
                 "content_type": content_type.pk,
                 "label": model._meta.label_lower,

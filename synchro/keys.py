@@ -354,7 +354,7 @@ def object_id(model: type[Model], pk: Any) -> str:
 
 def object_ids(model: type[Model], pks: Sequence[Any]) -> list[str]:
     """Primary keys as text."""
-    if all(type(pk) is int for pk in pks):
+    if set(map(type, pks)) <= {int}:
         return list(map(str, pks))
     return [object_id(model, pk) for pk in pks]
 

@@ -22,7 +22,7 @@ from synchro.sql import TableWriter
 from synchro.work import REFUSALS, Progress, Work
 
 Link = tuple[Any, Any]
-"""(key of the object that owns the field, key of the object it is linked to), on REMOTE."""
+"""(key of the object that owns the field, key of the object it is linked to)."""
 
 
 class LinkWriter:
@@ -38,8 +38,8 @@ class LinkWriter:
         self.changes = changes
         self.field: ManyToManyField[Any, Any] = model._meta.get_field(name)  # type: ignore[assignment]
         self.known = work.counterparts.known(model)
-        self._links: dict[Any, set[Any]] = {}
-        """Of the chunk in hand: object -> what it is linked to, keys on LOCAL."""
+        self._links: list[Link] = []
+        """Of the chunk in hand: (object, what it is linked to), keys on LOCAL."""
         self._touched: list[Any] = []
         """Of the chunk in hand: objects whose links changed."""
 
@@ -67,10 +67,8 @@ class LinkWriter:
             if self.known.get(pk) is None and holds.get(self.model, pk) is not None:
                 self._hold(pk, holds.lacks(self.model, pk, self.model, pk), NEEDS_HELD)
         ready = [pk for pk in pks if self.known.get(pk) is not None]
-        self._links = {}
-        for here, there in self.work.source.links(self.field, ready):
-            self._links.setdefault(here, set()).add(there)
-        targets = {there for found in self._links.values() for there in found}
+        self._links = list(self.work.source.links(self.field, ready))
+        targets = {there for _, there in self._links}
         self.work.counterparts.resolve(other, targets)
         known = self.work.counterparts.known(other)
         lacking = {
@@ -78,20 +76,21 @@ class LinkWriter:
         }
         if not lacking:
             return ready
-        for pk, targets in self._links.items():
-            for needed in sorted(targets & lacking, key=repr)[:1]:
-                self._hold(pk, holds.lacks(self.model, pk, other, needed), NEEDS_HELD)
-        return [pk for pk in ready if lacking.isdisjoint(self._links.get(pk, ()))]
+        needed: dict[Any, Any] = {}
+        for pk, there in sorted((one for one in self._links if one[1] in lacking), key=repr):
+            needed.setdefault(pk, there)
+        for pk, there in needed.items():
+            self._hold(pk, holds.lacks(self.model, pk, other, there), NEEDS_HELD)
+        return [pk for pk in ready if pk not in needed]
 
     def _attempt(self, pks: Sequence[Any]) -> Exception | None:
         """Make the links of objects equal. What changed is noted for the log."""
         owners = {pk: self.known[pk] for pk in pks}
         others = self.work.counterparts.known(concrete(self.field.related_model))
         wanted = {
-            (owner, others[there])
-            for pk, owner in owners.items()
-            for there in self._links.get(pk, ())
-            if others.get(there) is not None
+            (owners[pk], others[there])
+            for pk, there in self._links
+            if pk in owners and others.get(there) is not None
         }
         remote = self.work.remote
         present = set(remote.links(self.field, owners.values()))

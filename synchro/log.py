@@ -209,6 +209,7 @@ def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iter
     # transaction of somebody else's.
     with closing(cast("Generator[Any]", found)):
         zones = _uses_time_zones()
+        make_row = LogRow._make
         read_time = time_reader(_DATE, connections[rows.db])
         # What many rows have in common is read once, and kept in memory once.
         text: Any = None
@@ -224,9 +225,8 @@ def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iter
             if origin_date is not None:
                 made = read_time(origin_date)
                 made = made if zones else aware(made)
-            yield LogRow(
-                intern(label), object_id, action, date, made, intern(field), key, intern(origin)
-            )
+            row = (intern(label), object_id, action, date, made, intern(field), key, intern(origin))
+            yield make_row(row)
 
 
 def _unknown_action(label: str, object_id: str, action: int) -> PlanError:
@@ -331,6 +331,11 @@ def aware(date: datetime) -> datetime:
 def stored(date: datetime) -> datetime:
     """An aware datetime as the log stores it."""
     return date if _uses_time_zones() else timezone.make_naive(date)
+
+
+def stored_all(dates: Iterable[datetime]) -> list[datetime]:
+    """Aware datetimes as the log stores them."""
+    return list(dates) if _uses_time_zones() else list(map(timezone.make_naive, dates))
 
 
 def _uses_time_zones() -> bool:

@@ -8,7 +8,7 @@ database in one piece, in the way that each database has for that.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from django.db import models
@@ -68,9 +68,9 @@ def members(
         return values
     kind = type(key_field(field))
     if kind in NUMBERS:
-        fits = all(type(value) is int and -(2**63) <= value < 2**63 for value in values)
+        fits = _types(values) == {int} and -(2**63) <= min(values) <= max(values) < 2**63
     elif kind in TEXTS:
-        fits = all(type(value) is str and "\0" not in value for value in values)
+        fits = _types(values) == {str} and "\0" not in "".join(values)
     else:
         fits = False
     return Members(values) if fits else values
@@ -79,7 +79,11 @@ def members(
 def are_numbers(model: type[Model], pks: Collection[Any]) -> bool:
     """Whether primary keys are plain numbers, of which each is one and the same everywhere."""
     pk: Any = model._meta.pk
-    return type(key_field(pk)) in NUMBERS and all(type(value) is int for value in pks)
+    return type(key_field(pk)) in NUMBERS and _types(pks) <= {int}
+
+
+def _types(values: Iterable[Any]) -> set[type]:
+    return set(map(type, values))
 
 
 def supports_members(connection: BaseDatabaseWrapper) -> bool:

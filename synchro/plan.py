@@ -61,10 +61,9 @@ class Collapsed:
     def add(self, row: LogRow) -> None:
         """Take in the next log row of the object, in the order of the log."""
         if row.action == M2M_CHANGE:
-            self.links = (
-                *(link for link in self.links if link.field != row.field),
-                LinkTime(row.field, row.made, row.origin),
-            )
+            link = LinkTime(row.field, row.made, row.origin)
+            older = [one for one in self.links if one.field != row.field] if self.links else ()
+            self.links = (*older, link)
             return
         if row.action == DELETION:
             self.written, self.deleted = False, True
@@ -104,8 +103,12 @@ def collapse(rows: Iterable[LogRow], onto: Collapse | None = None) -> Collapse:
     """
     found: Collapse = {} if onto is None else onto
     links: tuple[LinkTime, ...] = ()
+    label: str | None = None
+    objects: dict[str, Collapsed] = {}
     for row in rows:
-        objects = found.setdefault(row.label, {})
+        if row.label != label:
+            label = row.label
+            objects = found.setdefault(label, {})
         collapsed = objects.get(row.object_id)
         if collapsed is None:
             collapsed = objects[row.object_id] = Collapsed()
