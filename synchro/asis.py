@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import DateTimeField, F, Field, Func
+from django.db.models import DateField, DateTimeField, DecimalField, F, Field, Func
+from django.utils.timezone import make_naive
 
 
 class AsIs(Func):
@@ -24,6 +26,23 @@ class AsIs(Func):
         # What is no column any more has no declared type, by which the driver converts.
         return self.as_sql(compiler, connection, template="+%(expressions)s", **extra)
 
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        # Of a time Django makes Python's value in Python; text is the same with its zone.
+        if self._is(DateTimeField):
+            return self.as_sql(compiler, connection, template="%(expressions)s::text", **extra)
+        return self.as_sql(compiler, connection, **extra)
+
+    def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        # So do the drivers, with all that is no number.
+        if self._is(DateField, DecimalField):
+            template = "CAST(%(expressions)s AS CHAR)"
+            return self.as_sql(compiler, connection, template=template, **extra)
+        return self.as_sql(compiler, connection, **extra)
+
+    def _is(self, *kinds: type[Field[Any, Any]]) -> bool:
+        (column,) = self.source_expressions
+        return isinstance(column.output_field, kinds)
+
 
 def time_reader(
     field: DateTimeField[Any, Any], connection: BaseDatabaseWrapper
@@ -32,6 +51,7 @@ def time_reader(
     instead of a dozen."""
     convert = _by_django(field, connection)
     zone = connection.timezone if settings.USE_TZ else None
+    own = ZoneInfo(str(connection.timezone_name))
 
     def read(value: Any) -> Any:
         if type(value) is str:
@@ -40,7 +60,11 @@ def time_reader(
             except ValueError:
                 return convert(value)
         if type(value) is datetime:
-            return value if zone is None or value.tzinfo else value.replace(tzinfo=zone)
+            if value.tzinfo is None:
+                return value if zone is None else value.replace(tzinfo=zone)
+            if zone is None:
+                return make_naive(value, own)
+            return value if value.tzinfo is zone else value.astimezone(zone)
         return convert(value)
 
     return read

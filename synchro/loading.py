@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from synchro.chunks import batched
+from synchro.members import has_json_tables
 
 Row = Sequence[Any]
 
@@ -89,7 +90,9 @@ class ConstantsLoader(PlainLoader):
         common = [given[number][0] for number in same]
         wanted = ["%s"] * len(same) + [f"column{at}" for at in range(1, len(varying) + 1)]
         one = f"({', '.join(['%s'] * len(varying))})"
-        insert = f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(wanted)} FROM (VALUES "
+        insert = (
+            f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(wanted)} FROM (VALUES "
+        )
         rest = list(zip(*(given[number] for number in varying), strict=True))
         with self.connection.cursor() as cursor:
             for portion in portions(self.connection, rest, len(varying), common=len(common)):
@@ -145,12 +148,7 @@ class JsonLoader(BatchLoader):
 
     @classmethod
     def supports(cls, connection: BaseDatabaseWrapper) -> bool:
-        given: Any = connection
-        return (
-            connection.vendor == "mysql"
-            and given.mysql_is_mariadb
-            and given.mysql_version >= (10, 6)
-        )
+        return has_json_tables(connection)
 
     def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         for portion in portions(self.connection, rows, 1):

@@ -225,7 +225,16 @@ def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iter
             if origin_date is not None:
                 made = read_time(origin_date)
                 made = made if zones else aware(made)
-            row = (intern(label), object_id, action, date, made, intern(field), key, intern(origin))
+            row = (
+                intern(label),
+                object_id,
+                action,
+                date,
+                made,
+                intern(field),
+                key,
+                intern(origin),
+            )
             yield make_row(row)
 
 

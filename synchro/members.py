@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
+from django.db.models.sql.compiler import SQLDeleteCompiler, SQLUpdateCompiler
 
 from synchro.keys import key_field
 from synchro.models import KeyField
@@ -48,14 +49,52 @@ TEXTS: Final = frozenset(
 class Members(Value):
     """The right side of ``__in``: a list of numbers, or of texts."""
 
+    def __init__(self, value: list[Any], *, collation: str | None = None) -> None:
+        """``collation``: that of the column with texts, if it is known."""
+        super().__init__(value)
+        self.collation = collation
+
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        are_numbers = type(self.value[0]) is int
         if connection.vendor == "postgresql":
-            kind = "bigint" if type(self.value[0]) is int else "text"
-            return f"(SELECT unnest(%s::{kind}[]))", [self.value]
+            kind = "bigint" if are_numbers else "text"
+            return f"(SELECT unnest(%s::{kind}[]))", [_array(self.value)]
         if connection.vendor == "sqlite":
             return "(SELECT value FROM json_each(%s))", [json.dumps(self.value)]
+        if _joins_json(compiler, connection) and (are_numbers or self.collation):
+            kind = "BIGINT" if are_numbers else "LONGTEXT CHARACTER SET utf8mb4"
+            wanted = "item" if are_numbers else f"item COLLATE {self.collation}"
+            return (
+                f"(SELECT {wanted} FROM JSON_TABLE(%s, '$[*]' COLUMNS (item {kind} PATH '$')) "
+                "AS members)",
+                [json.dumps(self.value, ensure_ascii=False)],
+            )
         # The drivers of MariaDB and MySQL write out a sequence themselves.
         return "%s", [tuple(self.value)]
+
+
+def _array(values: list[Any]) -> str:
+    """An array of PostgreSQL as text. (psycopg makes it of a list value by value, in Python.)"""
+    if type(values[0]) is int:
+        return f"{{{','.join(map(str, values))}}}"
+    text = "\0".join(values).replace("\\", "\\\\").replace('"', '\\"')
+    return '{"' + text.replace("\0", '","') + '"}'
+
+
+def _joins_json(compiler: Any, connection: Any) -> bool:
+    """Whether the database makes a join of a JSON text and a table. (MariaDB does for SELECT.)"""
+    return has_json_tables(connection) and not isinstance(
+        compiler, SQLDeleteCompiler | SQLUpdateCompiler
+    )
+
+
+def has_json_tables(connection: Any) -> bool:
+    """Whether it is a MariaDB that knows ``JSON_TABLE``."""
+    return bool(
+        connection.vendor == "mysql"
+        and connection.mysql_is_mariadb
+        and connection.mysql_version >= (10, 6)
+    )
 
 
 def members(
@@ -73,7 +112,10 @@ def members(
         fits = _types(values) == {str} and "\0" not in "".join(values)
     else:
         fits = False
-    return Members(values) if fits else values
+    if not fits:
+        return values
+    collation = key_field(field).db_parameters(connection).get("collation")
+    return Members(values, collation=collation)
 
 
 def are_numbers(model: type[Model], pks: Collection[Any]) -> bool:

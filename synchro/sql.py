@@ -89,6 +89,14 @@ def converter(
 
         return convert_time
 
+    if type(field) is DateTimeField and settings.USE_TZ:
+
+        def keep_time(value: Any) -> Any:
+            aware = type(value) is datetime and value.tzinfo is not None
+            return value if aware else convert(value)
+
+        return keep_time
+
     if connection.vendor == "sqlite" and isinstance(field, DecimalField):
 
         def convert_decimal(value: Any) -> Any:
