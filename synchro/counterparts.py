@@ -6,7 +6,7 @@ for the whole run (keys only); None stands for an object that REMOTE lacks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from django.db.models import CompositePrimaryKey, ForeignKey, Model
@@ -26,6 +26,9 @@ from synchro.holds import Holds
 from synchro.keys import NaturalKey, NaturalLookup, natural_lookup
 from synchro.references import References
 from synchro.remotes.base import AmbiguousKey, End, Source
+
+Existing = Callable[[type[Model], Iterable[Any]], set[Any]]
+"""Which primary keys of a model have a row on REMOTE."""
 
 
 class Counterparts:
@@ -94,8 +97,9 @@ class Counterparts:
                 },
             )
 
-    def resolve(self, model: type[Model], pks: Iterable[Any]) -> None:
-        """Find the counterparts of objects that are not known yet.
+    def resolve(self, model: type[Model], pks: Iterable[Any], *, to_write: bool = False) -> None:
+        """Find the counterparts of objects that are not known yet. ``to_write``: REMOTE's rows
+        will be written, so that they may be locked already.
 
         Natural keys are read from LOCAL; those of objects that are gone there from their
         ``tombstones``. An object whose natural key finds several rows is held, or raises
@@ -108,14 +112,17 @@ class Counterparts:
         for level in self._levels(model, todo):
             for chunk in batched(level, conf.batch_size):
                 busy.update(chunk)
-                self._resolve(model, chunk)
+                self._resolve(model, chunk, to_write)
                 busy.difference_update(chunk)
 
-    def _resolve(self, model: type[Model], pks: list[Any]) -> None:
+    def _resolve(self, model: type[Model], pks: list[Any], to_write: bool) -> None:
         root = identity(model)
-        found = self._by_primary_key(model, pks)
+        existing = self.remote.existing
+        if to_write and root is model:
+            existing = self.remote.existing_to_write
+        found = self._by_primary_key(model, pks, existing)
         rest = [pk for pk in pks if pk not in found]
-        found.update(self._by_reference(root, rest))
+        found.update(self._by_reference(root, rest, existing))
         rest = [pk for pk in rest if pk not in found]
         matched = self._by_natural_key(model, rest)
         self._matched.setdefault(root, {}).update(matched)
@@ -149,12 +156,14 @@ class Counterparts:
 
     # -- by primary key
 
-    def _by_primary_key(self, model: type[Model], pks: list[Any]) -> dict[Any, Any]:
+    def _by_primary_key(
+        self, model: type[Model], pks: list[Any], existing_there: Existing
+    ) -> dict[Any, Any]:
         root = identity(model)
         if has_automatic_key(root) or not pks:
             return {}
         wanted = self._translated(root, pks)
-        existing = self.remote.existing(root, [key for key in wanted.values() if key is not None])
+        existing = existing_there(root, [key for key in wanted.values() if key is not None])
         return {pk: key for pk, key in wanted.items() if key in existing}
 
     def _translated(self, model: type[Model], pks: list[Any]) -> dict[Any, Any]:
@@ -185,11 +194,13 @@ class Counterparts:
 
     # -- by reference
 
-    def _by_reference(self, root: type[Model], pks: list[Any]) -> dict[Any, Any]:
+    def _by_reference(
+        self, root: type[Model], pks: list[Any], existing_there: Existing
+    ) -> dict[Any, Any]:
         if not pks:
             return {}
         found = self.references.to_remote(root, pks)
-        existing = self.remote.existing(root, found.values())
+        existing = existing_there(root, found.values())
         found = {pk: key for pk, key in found.items() if key in existing}
         for pk, other in self._contradictions(root, found):
             key, label = found[pk], root._meta.label_lower

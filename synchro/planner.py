@@ -322,14 +322,14 @@ class Planner:
     def _plan_writes(self, model: type[Model], wanted: _Wanted) -> None:
         written = wanted.written
         for chunk in batched(list(written), conf.batch_size):
-            present = self.source.existing(model, chunk)
+            present = self.rows.present(model, chunk)
             for pk in chunk:
                 if pk not in present:
                     wanted.vanished.add(pk)
                     self.rows.skip_as_vanished(model, pk, "write")
             pks = [pk for pk in chunk if pk in present]
             self._forget_vanished_counterparts(model, pks)
-            self.counterparts.resolve(model, pks)
+            self.counterparts.resolve(model, pks, to_write=True)
             self.rows.add(model, [written.pop(pk) for pk in pks])
         wanted.written = {}
         self.rows.settle()
@@ -388,7 +388,7 @@ class Planner:
                 if pk not in present and pk not in vanished:
                     self.rows.skip_as_vanished(model, pk, "link", field.name)
             pks = [pk for pk in chunk if pk in present]
-            self.counterparts.resolve(model, pks)
+            self.counterparts.resolve(model, pks, to_write=True)
             pks = [pk for pk in pks if self._may_link(model, field.name, wanted[pk])]
             found = self.rows.remote_keys(model, pks)
             times = {pk: wanted[pk].made for pk in found if wanted[pk].logged}

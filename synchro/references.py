@@ -18,6 +18,7 @@ from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.exceptions import NaturalKeyError, PlanError
 from synchro.keys import load_object_id, object_id, object_ids
+from synchro.keysets import KeySet
 from synchro.members import members_of
 from synchro.models import Reference
 from synchro.nodes import Side
@@ -34,6 +35,10 @@ class References:
         self.remote = remote
         self._later: dict[type[Model], dict[str, str]] = {}
         self._gone: dict[type[Model], list[str]] = {}
+        self._empty: dict[tuple[str, type[Model]], bool] = {}
+        """Whether there is no reference in a database, as far as this run has not made any."""
+        self._saved: dict[type[Model], tuple[KeySet, KeySet]] = {}
+        """The keys, on LOCAL and on REMOTE, of the references that this run has made."""
         self._written: dict[type[Model], dict[Any, Any]] = {}
         """What REMOTE's table is known to say, and LOCAL's does not gainsay: LOCAL key -> REMOTE
         key. It need not be written again."""
@@ -55,9 +60,11 @@ class References:
         found: dict[Any, Any] = {}
         certain: dict[Any, Any] = {}
         for chunk in batched(ids, _IDS_PER_QUERY):
-            older = dict(self._pairs(self._on_local(model), here, there, chunk))
+            older: dict[str, str] = {}
+            if not self._is_empty(self.local, model):
+                older = dict(self._pairs(self._on_local(model), here, there, chunk))
             newer: dict[str, str] = {}
-            if self.remote.has_tables:
+            if model in self._saved or not self._is_empty(self.remote, model):
                 newer = dict(self._pairs(self._on_remote(model), there, here, chunk))
             for mine, other in (older | newer).items():
                 try:
@@ -107,7 +114,14 @@ class References:
         rows = {remote_id: local_id for local_id, remote_id in texts.items()}
         # What LOCAL's own table said about these objects is out of date now.
         self._gone.setdefault(model, []).extend(texts)
-        self._replace(self.remote.alias, self._on_remote(model), model, self.local.uid, rows)
+        mine, theirs = self._saved.setdefault(model, (KeySet(), KeySet()))
+        replaces = not self._is_empty(self.remote, model) or any(
+            pk in mine or remote_pk in theirs for pk, remote_pk in pairs.items()
+        )
+        mine.update(pairs)
+        theirs.update(pairs.values())
+        older = self._on_remote(model) if replaces else None
+        self._replace(self.remote.alias, older, model, self.local.uid, rows)
 
     def drop(self, model: type[Model], pks: Iterable[Any], remote_pks: Iterable[Any]) -> None:
         """Forget what was known of deleted rows."""
@@ -133,16 +147,19 @@ class References:
     @staticmethod
     def _replace(
         alias: str,
-        rows: QuerySet[Reference],
+        rows: QuerySet[Reference] | None,
         model: type[Model],
         node: str,
         pairs: Mapping[str, str],
     ) -> None:
+        """Write references (key there -> other key). ``rows``: those that they may be in place
+        of; None if there surely are none."""
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
         label = model._meta.label_lower
         for chunk in batched(pairs.items(), _IDS_PER_QUERY):
-            References._delete(rows, "local_object_id", [mine for mine, _ in chunk])
-            References._delete(rows, "remote_object_id", [other for _, other in chunk])
+            if rows is not None:
+                References._delete(rows, "local_object_id", [mine for mine, _ in chunk])
+                References._delete(rows, "remote_object_id", [other for _, other in chunk])
             insert_objects(
                 alias,
                 Reference,
@@ -157,6 +174,15 @@ class References:
             wanted = members_of(Reference, column, chunk, connections[rows.db])
             found: Any = rows.filter(**{f"{column}__in": wanted})
             found._raw_delete(rows.db)
+
+    def _is_empty(self, side: Side, model: type[Model]) -> bool:
+        """Whether a database had no references of a model when the run came to it."""
+        if not side.has_tables:
+            return True
+        if (side.alias, model) not in self._empty:
+            rows = self._on_local(model) if side is self.local else self._on_remote(model)
+            self._empty[side.alias, model] = not rows.exists()
+        return self._empty[side.alias, model]
 
     def _on_remote(self, model: type[Model]) -> QuerySet[Reference]:
         rows = Reference.objects.using(self.remote.alias)

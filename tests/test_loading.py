@@ -13,6 +13,7 @@ from hypothesis.extra.django import TestCase
 
 from synchro.loading import FAST, PlainLoader
 from synchro.members import Members, members_of
+from synchro.models import CHANGE, ChangeLog
 from synchro.nodes import side
 from synchro.remotes.database import DatabaseEnd
 from synchro.reserving import reserve_keys
@@ -75,6 +76,31 @@ class Ways(TestCase):
         assert find(Note, "pk", keys) == set(Note.objects.filter(pk__in=keys))
         Note.objects.bulk_create(Note(name=name) for name in names)
         assert find(Note, "name", names) == set(Note.objects.filter(name__in=names))
+
+    @given(st.lists(texts, max_size=5), st.lists(texts, max_size=5))
+    def test_keys_as_text_are_compared_exactly(self, there, others):
+        ChangeLog.objects.all().delete()
+        ChangeLog.objects.bulk_create(
+            ChangeLog(label="a.b", object_id=text, action=CHANGE) for text in there
+        )
+        wanted = members_of(ChangeLog, "object_id", others, connections[LOCAL])
+        found = ChangeLog.objects.filter(object_id__in=wanted)
+        assert set(found.values_list("object_id", flat=True)) == {*there} & {*others}
+        # Where the database does not take the set in one piece.
+        found.update(field="x")
+        assert ChangeLog.objects.filter(field="x").count() == found.count()
+        found._raw_delete(LOCAL)
+        rest = ChangeLog.objects.values_list("object_id", flat=True)
+        assert set(rest) == {*there} - {*others}
+
+    @given(st.lists(st.tuples(columns["real"], columns["data"], texts), min_size=2, max_size=5))
+    def test_what_rows_share_is_stored_in_each_of_them(self, found):
+        shared = (None, 7, True, None, datetime.date(2026, 1, 2), datetime.time(3))
+        given_rows = [(shared[0], real, *shared[1:], data, text) for real, data, text in found]
+        plain = stored(PlainLoader, given_rows)
+        for fast in FAST:
+            if fast.supports(connections[REMOTE]):
+                assert stored(fast, given_rows) == plain
 
 
 def test_values_that_are_only_equal_stay_what_they_are():

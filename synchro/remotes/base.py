@@ -36,6 +36,10 @@ class End(ABC):
     def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         """Which of the primary keys have a row in the model's own table."""
 
+    def existing_to_write(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
+        """Like ``existing``, of rows that will be written: they may be locked at the same time."""
+        return self.existing(model, pks)
+
     @abstractmethod
     def rows(
         self,

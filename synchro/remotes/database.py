@@ -52,10 +52,12 @@ def key_chunks(pks: Iterable[Any]) -> Iterator[list[Any]]:
 
 class DatabaseEnd(End):
     def __init__(self, side: Side, *, locks: bool = True) -> None:
-        """``locks``: whether ``lock`` does anything; not where nothing will be written."""
+        """``locks``: whether rows may be locked; not where nothing will be written."""
         self.side = side
-        self.locks = locks
         self.connection = connections[side.alias]
+        # SQLite shows one state for as long as a transaction goes on.
+        self.locks = locks and self.connection.features.has_select_for_update
+        self._locked: dict[type[Model], KeySet] = {}
 
     def among(self, model: type[Model], name: str, values: Collection[Any]) -> QuerySet[Any]:
         """The rows of a model whose field (by attribute name, or ``pk``) has one of the values."""
@@ -77,15 +79,26 @@ class DatabaseEnd(End):
     def lock(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         """Keep others from changing rows until the transaction ends, where databases can.
         Returns the keys of the rows that others cannot change now."""
-        if not self.locks or not self.connection.features.has_select_for_update:
-            # SQLite shows one state for as long as a transaction goes on.
+        if not self.locks:
             return set(pks)
+        before = self._locked.setdefault(model, KeySet())
         locked: set[Any] = set()
+        rest: list[Any] = []
+        for pk in pks:
+            if pk in before:
+                locked.add(pk)
+            else:
+                rest.append(pk)
         name = key_attribute(model)
-        for chunk in key_chunks(pks):
+        for chunk in key_chunks(rest):
             rows = self.among(model, "pk", chunk).order_by("pk")
-            locked.update(rows.select_for_update().values_list(name, flat=True))
+            found = list(rows.select_for_update().values_list(name, flat=True))
+            before.update(found)
+            locked.update(found)
         return locked
+
+    def existing_to_write(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
+        return self.lock(model, pks) if self.locks else self.existing(model, pks)
 
     def cannot_go_on(self, error: BaseException) -> bool:
         """Whether an error has ended the transaction as a whole, so that no row is to blame: the
@@ -259,6 +272,23 @@ class DatabaseSource(DatabaseEnd, Source):
         found = super().existing(model, rest)
         seen.update(found)
         return wanted - (rest - found)
+
+    def rows(
+        self,
+        model: type[Model],
+        pks: Iterable[Any],
+        names: Sequence[str],
+        *,
+        unconverted: Collection[str] = (),
+    ) -> Iterator[tuple[Any, ...]]:
+        found = super().rows(model, pks, names, unconverted=unconverted)
+        if self._seen is None:
+            yield from found
+            return
+        seen = self._seen.setdefault(model, KeySet())
+        for row in found:
+            seen.update(row[:1])
+            yield row
 
     def instances(self, model: type[Model], pks: Iterable[Any]) -> Iterator[Model]:
         for chunk in key_chunks(pks):
