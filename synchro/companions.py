@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import ForeignKey, Model
 
@@ -65,8 +64,6 @@ class Companions:
         """Where generic foreign keys lead in this run."""
         self._checked: set[type[Model]] = set()
         self._waiting: list[tuple[type[Model], list[Change]]] = []
-        self._read: dict[type[Model], dict[Any, tuple[Any, ...]]] = {}
-        """Rows with the foreign keys of objects that will be in the plan, by key on LOCAL."""
 
     def add(self, model: type[Model], changes: list[Change], *, contested: bool = True) -> None:
         """Plan rows to be written, and (by ``settle``) everything that they need. Their
@@ -94,20 +91,10 @@ class Companions:
             # Not at once: a chain of parents may be longer than Python's stack.
             self._waiting.append((model, fresh))
 
-    def present(self, model: type[Model], pks: list[Any]) -> set[Any]:
-        """Which objects LOCAL has. What their rows need is read along, for ``settle``."""
-        names = self._names_of_links(model)
-        if not names:
-            return self.source.existing(model, pks)
-        found = {row[0]: row for row in self.source.rows(model, pks, names)}
-        self._read.setdefault(model, {}).update(found)
-        return set(found)
-
     def settle(self) -> None:
         """Plan what the rows that were added need, and what that needs."""
         while self._waiting:
             self._bring_along(*self._waiting.pop())
-        self._read.clear()
 
     def need(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         """Make sure that objects will be on REMOTE. Returns those that LOCAL lacks as well."""
@@ -166,18 +153,23 @@ class Companions:
 
     def _bring_along(self, model: type[Model], changes: list[Change]) -> None:
         """Add to the plan what rows need on REMOTE: the targets of their foreign keys."""
-        fields, generic = self._links(model)
+        skip = skipped_fields(model)
+        fields = [
+            field
+            for field in foreign_keys(model)
+            if field.name not in skip and field.attname not in skip
+        ]
+        generic = [field for field in generic_foreign_keys(model) if field.name not in skip]
         if not fields and not generic:
             return
         by_pk = {c.pk: c for c in changes if self.holds.get(model, c.pk) is None}
         links = {link: parent for parent, link in parents(model).items()}
-        read = self._read.get(model, {})
         for chunk in batched(by_pk, conf.batch_size):
-            rows = [read.pop(pk) for pk in chunk if pk in read]
-            if len(rows) < len(chunk):
-                done = {row[0] for row in rows}
-                rest = [pk for pk in chunk if pk not in done]
-                rows += self.source.rows(model, rest, self._names_of_links(model))
+            names = [field.attname for field in fields]
+            for one in generic:
+                type_field: Any = model._meta.get_field(one.ct_field)
+                names += [type_field.attname, one.fk_field]
+            rows = list(self.source.rows(model, chunk, names))
             for index, field in enumerate(fields, start=1):
                 if field in links:
                     own = {row[index]: by_pk[row[0]] for row in rows if row[index] is not None}
@@ -187,30 +179,6 @@ class Companions:
             for index, _ in enumerate(generic):
                 at = 1 + len(fields) + 2 * index
                 self._need_generic(model, [(row[0], row[at], row[at + 1]) for row in rows])
-
-    @staticmethod
-    def _links(
-        model: type[Model],
-    ) -> tuple[list[ForeignKey[Any, Any]], list[GenericForeignKey]]:
-        """The foreign keys that are brought over, plain and generic ones."""
-        skip = skipped_fields(model)
-        return (
-            [
-                field
-                for field in foreign_keys(model)
-                if field.name not in skip and field.attname not in skip
-            ],
-            [field for field in generic_foreign_keys(model) if field.name not in skip],
-        )
-
-    def _names_of_links(self, model: type[Model]) -> list[str]:
-        """The attributes of the foreign keys; of a generic one the type and the object's key."""
-        fields, generic = self._links(model)
-        names = [field.attname for field in fields]
-        for one in generic:
-            type_field: Any = model._meta.get_field(one.ct_field)
-            names += [type_field.attname, one.fk_field]
-        return names
 
     def _write_parents(self, parent: type[Model], children: dict[Any, Change]) -> None:
         """A changed child may have changed its row in the parent's table as well."""

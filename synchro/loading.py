@@ -24,6 +24,9 @@ from synchro.members import has_json_tables
 
 Row = Sequence[Any]
 
+_PARAMETERS_ON_SQLITE: Final = 4000
+"""A longer statement is no quicker there, and takes some MB to be prepared."""
+
 _BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024
 """Statements stay below this size: servers refuse packets above a limit (16 MiB on MariaDB)."""
 
@@ -301,7 +304,7 @@ def most_parameters(connection: BaseDatabaseWrapper) -> int:
 
         connection.ensure_connection()
         limit: int = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
-        return limit
+        return min(limit, _PARAMETERS_ON_SQLITE)
     return connection.features.max_query_params or 65_535
 
 

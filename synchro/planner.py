@@ -322,7 +322,7 @@ class Planner:
     def _plan_writes(self, model: type[Model], wanted: _Wanted) -> None:
         written = wanted.written
         for chunk in batched(list(written), conf.batch_size):
-            present = self.rows.present(model, chunk)
+            present = self.source.existing(model, chunk)
             for pk in chunk:
                 if pk not in present:
                     wanted.vanished.add(pk)

@@ -273,23 +273,6 @@ class DatabaseSource(DatabaseEnd, Source):
         seen.update(found)
         return wanted - (rest - found)
 
-    def rows(
-        self,
-        model: type[Model],
-        pks: Iterable[Any],
-        names: Sequence[str],
-        *,
-        unconverted: Collection[str] = (),
-    ) -> Iterator[tuple[Any, ...]]:
-        found = super().rows(model, pks, names, unconverted=unconverted)
-        if self._seen is None:
-            yield from found
-            return
-        seen = self._seen.setdefault(model, KeySet())
-        for row in found:
-            seen.update(row[:1])
-            yield row
-
     def instances(self, model: type[Model], pks: Iterable[Any]) -> Iterator[Model]:
         for chunk in key_chunks(pks):
             yield from self.among(model, "pk", chunk)
