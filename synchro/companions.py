@@ -79,8 +79,9 @@ class Companions:
                 self.skip_as_older(model, pk, "write", times[pk], remote)
         planned = self.plan.writes.setdefault(model, {})
         fresh: list[Change] = []
+        held = bool(self.holds)
         for change in changes:
-            if change.pk in lost or self.holds.get(model, change.pk) is not None:
+            if change.pk in lost or (held and self.holds.get(model, change.pk) is not None):
                 continue
             if change.pk not in planned:
                 fresh.append(change)

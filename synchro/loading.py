@@ -281,9 +281,9 @@ def portions(
 ) -> Iterator[Sequence[Row]]:
     """Rows in portions that one statement can hold, which has ``common`` parameters besides."""
     most = max(1, (most_parameters(connection) - common) // max(1, width))
-    if len(rows) <= most and _total(rows) < _BYTES_PER_STATEMENT:
-        if rows:
-            yield rows
+    if _total(rows) < _BYTES_PER_STATEMENT:
+        for start in range(0, len(rows), most):
+            yield rows[start : start + most]
         return
     for chunk in batched(rows, most):
         portion: list[Row] = []

@@ -389,7 +389,8 @@ class Planner:
                     self.rows.skip_as_vanished(model, pk, "link", field.name)
             pks = [pk for pk in chunk if pk in present]
             self.counterparts.resolve(model, pks, to_write=True)
-            pks = [pk for pk in pks if self._may_link(model, field.name, wanted[pk])]
+            if self.holds:
+                pks = [pk for pk in pks if self._may_link(model, field.name, wanted[pk])]
             found = self.rows.remote_keys(model, pks)
             times = {pk: wanted[pk].made for pk in found if wanted[pk].logged}
             lost = self.rivals.newer(model, field.name, times, found)
