@@ -39,6 +39,9 @@ venv-docs:
 
 venv-bench:
 	@scripts/venv.sh "$(PYTHON)" "$(VENV)/bench" bench $(if $(DJANGO),'$(DJANGO)')
+	@"$(VENV)/bench/bin/python" -c 'import MySQLdb' 2>/dev/null \
+		|| "$(VENV)/bench/bin/python" -m pip install -q mysqlclient >/dev/null 2>&1 \
+		|| echo 'mysqlclient cannot be built here (libmariadb-dev has what it needs): PyMySQL is measured.'
 
 axe:
 	@scripts/axe.sh "$(VENV)/axe"

@@ -29,7 +29,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,16 @@ def measure(bench: Bench, sizes: list[int], cities: int) -> None:
             bench.compare("changed", n, *floor, "bulk", "synchro", rounds=1)
 
 
+def drivers() -> str:
+    """What connects to the servers, with versions."""
+    found = []
+    # PyMySQL stands in for mysqlclient where that is not installed.
+    for name in ("Django", "psycopg", "mysqlclient", "PyMySQL"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
+
+
 def main() -> None:
     started = time.monotonic()
     wanted = (os.environ.get("BENCH_DB") or ",".join(servers.VENDORS)).replace(",", " ").split()
@@ -175,7 +187,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted: the results say what was measured until then.")
     text = report.markdown(results, sizes, took=time.monotonic() - started)
-    text = f"{text}\n{platform.platform()}, Python {platform.python_version()}.\n"
+    text = f"{text}\n{platform.platform()}, Python {platform.python_version()}, {drivers()}.\n"
     (RESULTS / "table.md").write_text(text, encoding="utf-8")
     print(text)
     if not QUICK and not ONLY:
