@@ -141,7 +141,7 @@ def measure(bench: Bench, sizes: list[int], cities: int) -> None:
     bench.compare("quiet", 2_000, "suspend", title="suspend", rounds=3)
     bench.compare("changed", 1000, "save_with_receiver", "synchro_with_receiver", title="receiver")
     bench.compare(
-        "rows_changed", 1000, "save_rows_with_receiver", "synchro_with_receiver", title="rows"
+        "rows_changed", few, "save_rows_with_receiver", "synchro_with_receiver", title="rows"
     )
     if cities:
         bench.compare("cities", cities, "cities_bulk", "synchro", rounds=1)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from django.db.models import Field, FileField, Model
@@ -36,6 +37,7 @@ class ObjectSaver:
         self.model = model
         self.fields = fields
         self.skipped = skipped
+        self._json: list[Any] = [f for f in model._meta.concrete_fields if holds_plain_json(f)]
         self._last: list[tuple[type[Model], Any, Row]] = []
         self._back: dict[type[Model], dict[tuple[str, ...], list[tuple[Any, Row]]]] = {}
 
@@ -68,14 +70,13 @@ class ObjectSaver:
         if instance.pk is None or instance._state.adding:
             raise NotSaved("save() returned without writing the row")
         for model, key, stored in [(self.model, instance.pk, values), *above]:
-            fields = columns(model)
-            if model is self.model and created:
-                # The skipped fields of a new row are the model's own affair.
-                fields = tuple(self.fields)
             back = {
                 field.attname: stored[field.attname]
-                for field in fields
-                if field.attname in stored and self._lost(field, instance, stored[field.attname])
+                for field in _may_be_lost(model)
+                if field.attname in stored
+                and _is_lost(field, instance, stored[field.attname])
+                # The skipped fields of a new row are the model's own affair.
+                and not (created and model is self.model and field not in self.fields)
             }
             if back:
                 self._last.append((model, key, back))
@@ -107,18 +108,6 @@ class ObjectSaver:
                 writer.close()
         self._back = {}
 
-    @staticmethod
-    def _lost(field: Field[Any, Any], instance: Model, value: Any) -> bool:
-        """Whether saving has put something else into the column than the value."""
-        if field.primary_key:
-            return False
-        if holds_plain_json(field):
-            return bool(value == "null")
-        if isinstance(field, FileField):
-            return value is None
-        rewrites = type(field).pre_save is not Field.pre_save
-        return rewrites and bool(getattr(instance, field.attname) != value)
-
     def _instance(
         self,
         remote_pk: Any,
@@ -128,10 +117,14 @@ class ObjectSaver:
         created: bool,
     ) -> Model:
         known: Row = {}
-        for model, _, stored in [*reversed(above), (self.model, remote_pk, values)]:
-            for field in columns(model):
-                if field.attname in stored:
-                    known[field.attname] = self._python(field, stored[field.attname])
+        for _, _, stored in reversed(above):
+            known.update(stored)
+        known.update(values)
+        for field in self._json:
+            if isinstance(known.get(field.attname), str):
+                known[field.attname] = field.from_db_value(
+                    known[field.attname], None, self.remote.connection
+                )
         keys = list(self.model._meta.pk_fields)
         if created and has_automatic_key(self.model):
             known.pop(keys[0].attname, None)
@@ -156,8 +149,26 @@ class ObjectSaver:
                 found += [(parent, key, stored), *self._above(parent, key, stored)]
         return found
 
-    def _python(self, field: Any, value: Any) -> Any:
-        """What an instance holds for a value that synchro carries."""
-        if isinstance(value, str) and holds_plain_json(field):
-            return field.from_db_value(value, None, self.remote.connection)
-        return value
+
+@cache
+def _may_be_lost(model: type[Model]) -> list[Field[Any, Any]]:
+    """The columns into which saving may put something else than what an instance was given."""
+    return [
+        field
+        for field in columns(model)
+        if not field.primary_key
+        and (
+            holds_plain_json(field)
+            or isinstance(field, FileField)
+            or type(field).pre_save is not Field.pre_save
+        )
+    ]
+
+
+def _is_lost(field: Field[Any, Any], instance: Model, value: Any) -> bool:
+    """Whether saving has put something else into such a column than the value."""
+    if holds_plain_json(field):
+        return bool(value == "null")
+    if isinstance(field, FileField):
+        return value is None
+    return bool(getattr(instance, field.attname) != value)
