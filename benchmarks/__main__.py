@@ -9,7 +9,7 @@ BENCH_N
     to three times the largest
 BENCH_ROUNDS
     how often each contender is run, in turn with the others; 5 unless set. A fifth of that from
-    50,000 objects on
+    50,000 objects on, and at most three times for what is not one of the main measurements
 BENCH_QUICK
     if set: 5,000 objects, two rounds, no plot, the main measurements only; less than two minutes
 BENCH_CITIES
@@ -35,7 +35,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plot, report
+from benchmarks import peers, plot, report
 from benchmarks.measured import Measured, Results
 from tests import servers
 
@@ -64,6 +64,11 @@ class Bench:
     rounds: int
     made: tuple[str, int] | None = None
     """The state that the databases are in."""
+
+    @property
+    def fewer(self) -> int:
+        """How often what is beside the main measurements is repeated."""
+        return min(3, self.rounds)
 
     def child(self, *arguments: str, **variables: str) -> str:
         environment = {
@@ -112,7 +117,16 @@ def measure_capture(bench: Bench, n: int) -> None:
     """What a write costs that nobody captures, that signals capture, that triggers capture."""
     for name in report.CAPTURED:
         contenders = [f"{name}{end}" for end in CAPTURE]
-        bench.compare("stocked", n, *contenders, rounds=bench.rounds)
+        bench.compare("stocked", n, *contenders, rounds=bench.fewer)
+
+
+def measure_peers(bench: Bench, n: int) -> None:
+    """Peers that carry changes of Django models over, on their own terms."""
+    started = time.monotonic()
+    for state, found in peers.morango(n):
+        bench.results.add(bench.vendor, f"{state} beside a peer", n, "morango", found)
+        print(f"Morango: {state} {n:,}: {time.monotonic() - started:.0f} s", flush=True)
+        bench.compare(state, n, "synchro", title=f"{state} beside a peer")
 
 
 def measure(bench: Bench, sizes: list[int], cities: int) -> None:
@@ -126,25 +140,28 @@ def measure(bench: Bench, sizes: list[int], cities: int) -> None:
         bench.compare("new", n, "bulk_new", "synchro")
     bench.compare("deleted", few, "delete_one_by_one", "synchro")
     if not QUICK:
-        bench.compare("matched", few, "bulk", "synchro")
+        bench.compare("matched", few, "bulk", "synchro", rounds=bench.fewer)
         for n in (few, 10 * few):
-            bench.compare("delta", n, "synchro", rounds=bench.rounds)
+            bench.compare("delta", n, "synchro", rounds=bench.fewer)
     for n in (100_000,) if QUICK else (2_000, 1_000_000):
         bench.compare("quiet", n, "synchro", rounds=bench.rounds)
         for name, title in (
             ("capture_one", "capture in a transaction"),
             ("capture_committed", "capture"),
         ):
-            bench.compare("quiet", n, name, f"{name}-", title=title, rounds=bench.rounds)
+            bench.compare("quiet", n, name, f"{name}-", title=title, rounds=bench.fewer)
     if QUICK:
         return
     bench.compare("quiet", 2_000, "suspend", title="suspend", rounds=3)
-    bench.compare("changed", 1000, "save_with_receiver", "synchro_with_receiver", title="receiver")
-    bench.compare(
-        "rows_changed", few, "save_rows_with_receiver", "synchro_with_receiver", title="rows"
-    )
+    rounds = bench.fewer
+    receiving = ("save_with_receiver", "synchro_with_receiver")
+    bench.compare("changed", 1000, *receiving, title="receiver", rounds=rounds)
+    receiving = ("save_rows_with_receiver", "synchro_with_receiver")
+    bench.compare("rows_changed", few, *receiving, title="rows", rounds=rounds)
     if cities:
         bench.compare("cities", cities, "cities_bulk", "synchro", rounds=1)
+    if bench.vendor == "sqlite":
+        measure_peers(bench, 2_000)
     for n in plot.sizes(max(sizes)):
         if n not in sizes:
             # The floor of so many rows is a straight line: no time is spent on it.

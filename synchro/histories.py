@@ -8,6 +8,7 @@ same.
 from __future__ import annotations
 
 from synchro.exceptions import NodeError
+from synchro.log import Sealed
 from synchro.models import Batch, Node, Peer
 from synchro.nodes import SELF, Side, address, own_node, peer
 
@@ -18,11 +19,14 @@ def token(alias: str, number: int) -> str | None:
     return found.values_list("token", flat=True).first()
 
 
-def has_forgotten(side: Side, known: Peer) -> bool:
-    """Whether a database has no memory of the newest batch that another one has from it."""
+def has_forgotten(side: Side, known: Peer, newest: Sealed | None = None) -> bool:
+    """Whether a database has no memory of the newest batch that another one has from it.
+    ``newest``: its newest batch, if that was read already."""
     number = known.received_batch
     if not number:
         return False
+    if newest is not None and newest.number == number and newest.token:
+        return newest.token != known.received_token
     remembered = token(side.alias, number)
     if remembered is None:
         return number > own_node(side.alias).last_batch
@@ -63,11 +67,14 @@ def require_same_place(local: Side, remote: Side, known: Peer) -> None:
     )
 
 
-def require_one_history(local: Side, remote: Side, *, here: Peer, there: Peer) -> None:
+def require_one_history(
+    local: Side, remote: Side, *, here: Peer, there: Peer, newest: Sealed
+) -> None:
     """Raise NodeError if one of the databases was restored from a backup, so that the two know
-    different things of it. ``here``: what LOCAL knows of REMOTE; ``there``: the reverse."""
+    different things of it. ``here``: what LOCAL knows of REMOTE; ``there``: the reverse;
+    ``newest``: LOCAL's newest batch."""
     for side, other, known in ((local, remote, there), (remote, local, here)):
-        if has_forgotten(side, known):
+        if has_forgotten(side, known, newest if side is local else None):
             raise NodeError(
                 f"{other.alias!r} has applied batch {known.received_batch} of {side.alias!r}, "
                 f"which {side.alias!r} does not know: it was restored from a backup, or copied. "

@@ -157,7 +157,9 @@ class Run:
                 f"first: manage.py synchro_adopt --remote {self.remote.alias}"
             )
         there = peer(self.remote.alias, self.local.uid)
-        require_one_history(self.local, self.remote, here=self.peer, there=there)
+        require_one_history(
+            self.local, self.remote, here=self.peer, there=there, newest=self.sealed
+        )
         # What REMOTE has committed counts: LOCAL may have been killed before it wrote that down,
         # and REMOTE may have been restored from a backup.
         return there.received_batch

@@ -16,6 +16,7 @@ SQLite
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from itertools import islice
@@ -51,9 +52,21 @@ def connect() -> None:
         suspend.on_end.append(end)
 
 
+class _Told(threading.local):
+    """The connections of this thread that were silenced since the last suspension ended."""
+
+    def __init__(self) -> None:
+        self.connections: set[BaseDatabaseWrapper] = set()
+
+
+_told: Final = _Told()
+
+
 def end() -> None:
     """Undo what silenced the connections of this context."""
-    for connection in connections.all(initialized_only=True):
+    # Most suspensions end without any, and that must cost next to nothing.
+    while _told.connections:
+        connection = _told.connections.pop()
         if is_silent(connection):
             with suppress(DatabaseError):
                 # If it does not answer any more, or its transaction has failed, then what
@@ -94,6 +107,7 @@ def _silence(
         if not is_silent(connection):
             _execute(connection, f"SET {VARIABLE} = 1")
             setattr(connection, _ATTRIBUTE, connection.connection)
+            _told.connections.add(connection)
         return execute(sql, params, many, context)
     if not connection.in_atomic_block and connection.get_autocommit():
         with transaction.atomic(using=connection.alias, savepoint=False):
@@ -175,6 +189,8 @@ def _tell_postgresql(connection: BaseDatabaseWrapper, *, silent: bool) -> None:
     _execute(connection, f"SELECT set_config('{SETTING}', '{value}', true)")
     if connection.in_atomic_block:
         setattr(connection, _ATTRIBUTE, True)
+        if silent:
+            _told.connections.add(connection)
         transaction.on_commit(_Mark(silent), using=connection.alias)
 
 
