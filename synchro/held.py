@@ -120,8 +120,11 @@ def move_held(node: str, local: Side, remote: Side) -> None:
 class HeldChanges:
     """The held changes of a pair of databases, before and after a run."""
 
-    def __init__(self, local: Side, remote: Side, *, reset_batch: int) -> None:
-        """``reset_batch``: what was held in batches up to here has been forgotten since."""
+    def __init__(
+        self, local: Side, remote: Side, *, reset_batch: int, any_held: bool = True
+    ) -> None:
+        """``reset_batch``: what was held in batches up to here has been forgotten since.
+        ``any_held``: False if it is known that nothing is held."""
         self.local = local
         self.remote = remote
         self.alias, self.node = place(local, remote)
@@ -131,7 +134,8 @@ class HeldChanges:
         self._changed: set[Name] = set()
         self._obsolete: list[int] = []
         self._replaced: set[int] = set()
-        for row in changes_held(local, remote).iterator(chunk_size=2000):
+        rows = changes_held(local, remote)
+        for row in rows.iterator(chunk_size=2000) if any_held else ():
             if row.batch <= reset_batch:
                 self._forgotten.append(row.pk)
                 continue

@@ -207,6 +207,8 @@ def address(alias: str) -> str:
     return hashlib.sha256(json.dumps(place).encode()).hexdigest()[:32]
 
 
-def peer(alias: str, uid: str) -> Peer:
-    """What the database behind ``alias`` knows of the node ``uid``; unsaved if nothing yet."""
-    return Peer.objects.using(alias).filter(node=uid).first() or Peer(node=uid)
+def peer(alias: str, uid: str, **more: Any) -> Peer:
+    """What the database behind ``alias`` knows of the node ``uid``; unsaved if nothing yet.
+    ``more``: expressions that are read along, as attributes of a peer that is not unsaved."""
+    found = Peer.objects.using(alias).filter(node=uid).annotate(**more).first()
+    return found or Peer(node=uid)

@@ -15,6 +15,7 @@ from django.db import (
     ProgrammingError,
     transaction,
 )
+from django.db.models import Exists
 from django.utils import timezone
 
 from synchro import clocks, log
@@ -27,7 +28,7 @@ from synchro.entries import NO_CHANGE
 from synchro.exceptions import CheckpointError, NodeError, ReplayError
 from synchro.fate import Fate
 from synchro.flags import SyncFlags
-from synchro.held import Held, HeldChanges, move_held
+from synchro.held import Held, HeldChanges, changes_held, move_held
 from synchro.histories import require_one_history, require_same_place, token
 from synchro.holds import ON_PURPOSE, Holds, Spoiled
 from synchro.journal import Journal
@@ -137,8 +138,11 @@ class Run:
         self.checkpoint: Checkpoint | None = checkpoint_value().read() if self.is_default else None
         self.newest_date: datetime | None = None
         self.overwritten: list[Skipped] = []
+        self._any_held = True
         self.after = self._start()
-        self.held = HeldChanges(local, remote, reset_batch=self.peer.reset_batch)
+        self.held = HeldChanges(
+            local, remote, reset_batch=self.peer.reset_batch, any_held=self._any_held
+        )
         self._current = 0
 
     def _start(self) -> int:
@@ -156,7 +160,9 @@ class Run:
                 f"are whose. If {self.local.alias!r} is the copy, give it an identity of its own "
                 f"first: manage.py synchro_adopt --remote {self.remote.alias}"
             )
-        there = peer(self.remote.alias, self.local.uid)
+        held = Exists(changes_held(self.local, self.remote))
+        there = peer(self.remote.alias, self.local.uid, any_held=held)
+        self._any_held = getattr(there, "any_held", True)
         require_one_history(
             self.local, self.remote, here=self.peer, there=there, newest=self.sealed
         )
