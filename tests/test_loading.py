@@ -118,6 +118,19 @@ def test_values_that_are_only_equal_stay_what_they_are():
             assert stored(fast, rows) == plain
 
 
+def test_rows_with_values_of_any_type_go_along_with_plain_ones(monkeypatch):
+    monkeypatch.setattr("synchro.loading._ROWS_AHEAD", 2)
+    rows = [
+        (None, 1.5, number, True, None, None, None, value, f"{number}\t\\N\n")
+        for number, value in enumerate([b"a", b"b", b"c", memoryview(b"\0\\"), b"e", None, b"g"])
+    ]
+    plain = stored(PlainLoader, rows)
+    assert [row[7] for row in plain] == [b"a", b"b", b"c", b"\0\\", b"e", None, b"g"]
+    for fast in FAST:
+        if fast.supports(connections[REMOTE]):
+            assert sorted(stored(fast, rows), key=repr) == sorted(plain, key=repr)
+
+
 def find(model: Any, name: str, values: list[Any]) -> set[Any]:
     wanted = members_of(model, name, values, connections[LOCAL])
     return set(model.objects.filter(**{f"{name}__in": wanted}))
