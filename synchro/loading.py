@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from itertools import chain
 from math import isfinite
 from types import NoneType
@@ -290,6 +290,15 @@ _COPY_TEXTS: Final[dict[type, Callable[[Any], str]]] = {
 """Type -> its text in ``COPY``. (psycopg does the same, row by row.)"""
 
 
+@cache
+def _copy_texts() -> dict[type, Callable[[Any], str]]:
+    """Like ``_COPY_TEXTS``, with what Django hands over for bytes."""
+    from psycopg import Binary
+
+    to_text = _COPY_TEXTS[bytes]
+    return {**_COPY_TEXTS, Binary: lambda value: to_text(bytes(value.obj))}
+
+
 def _copy_text(rows: Sequence[Row]) -> str | None:
     """Rows in the text format of ``COPY``; None if they have values of other types.
 
@@ -303,7 +312,7 @@ def _copy_text(rows: Sequence[Row]) -> str | None:
         if len(types) > 1:
             return None
         (kind,) = types or {str}
-        to_text = _copy_text_of(column) if kind is str else _COPY_TEXTS.get(kind)
+        to_text = _copy_text_of(column) if kind is str else _copy_texts().get(kind)
         if to_text is None:
             return None
         if has_null:
