@@ -7,9 +7,10 @@ from math import log10
 
 from benchmarks.measured import Results
 
-WIDTH, HEIGHT, LEFT, TOP = 300, 260, 50, 40
+WIDTH, HEIGHT, LEFT, TOP, GAP = 300, 260, 50, 40, 70
 COLOURS = {"raw": "#888888", "bulk": "#d08000", "synchro": "#0060c0"}
 NAMES = {"raw": "raw executemany", "bulk": "Django bulk_create", "synchro": "synchro"}
+VENDORS = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 FIRST, LAST = 0.01, 100.0
 """The ends of the time axis, in seconds."""
 
@@ -22,14 +23,14 @@ def sizes(largest: int) -> list[int]:
 
 def svg(results: Results) -> str:
     vendors = list(dict.fromkeys(key[0] for key in results))
-    width = LEFT + len(vendors) * (WIDTH + 30)
+    width = LEFT + len(vendors) * (WIDTH + GAP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT + TOP + 70}" '
         'font-family="sans-serif" font-size="11">',
         '<rect width="100%" height="100%" fill="white"/>',
     ]
     for index, vendor in enumerate(vendors):
-        parts += _panel(results, vendor, LEFT + index * (WIDTH + 30))
+        parts += _panel(results, vendor, LEFT + index * (WIDTH + GAP))
     for index, (name, colour) in enumerate(COLOURS.items()):
         x, y = LEFT + 160 * index, HEIGHT + TOP + 52
         parts.append(f'<rect x="{x}" y="{y - 8}" width="18" height="4" fill="{colour}"/>')
@@ -55,7 +56,7 @@ def _panel(results: Results, vendor: str, left: float) -> Iterator[str]:
     def y(seconds: float) -> float:
         return TOP + HEIGHT * (1 - log10(seconds / FIRST) / log10(LAST / FIRST))
 
-    yield f'<text x="{left}" y="{TOP - 14}" font-size="14">{vendor}</text>'
+    yield f'<text x="{left}" y="{TOP - 14}" font-size="14">{VENDORS[vendor]}</text>'
     for seconds in (0.01, 0.1, 1, 10, 100):
         at = y(seconds)
         yield f'<path d="M{left} {at:.1f}h{WIDTH}" stroke="#dddddd"/>'
