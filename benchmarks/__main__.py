@@ -51,7 +51,17 @@ CAPTURE = {"-": {"BENCH_UNWATCHED": "1"}, "": {}, "+": {"BENCH_TRIGGERS": "1"}}
 
 def numbers(variable: str, default: str) -> list[int]:
     text = os.environ.get(variable) or default
-    return [int(number) for number in text.replace(",", " ").split()]
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isdecimal() for part in parts):
+        sys.exit(f"{variable} is {text!r}: it must be whole numbers, for example {default}.")
+    return [int(part) for part in parts]
+
+
+def number(variable: str, default: str) -> int:
+    found = numbers(variable, default)
+    if len(found) > 1:
+        sys.exit(f"{variable} has {len(found)} numbers: it must be one, for example {default}.")
+    return found[0]
 
 
 @dataclass(kw_only=True)
@@ -176,6 +186,8 @@ def drivers() -> str:
     for name in ("Django", "psycopg", "mysqlclient", "PyMySQL"):
         with suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
+            if name == "mysqlclient":
+                break
     return ", ".join(found)
 
 
@@ -183,8 +195,14 @@ def main() -> None:
     started = time.monotonic()
     wanted = (os.environ.get("BENCH_DB") or ",".join(servers.VENDORS)).replace(",", " ").split()
     sizes = numbers("BENCH_N", "5000" if QUICK else "10000,100000")
-    (rounds,) = numbers("BENCH_ROUNDS", "2" if QUICK else "5")
-    (cities,) = numbers("BENCH_CITIES", "0" if QUICK else "234908")
+    rounds = number("BENCH_ROUNDS", "2" if QUICK else "5")
+    cities = number("BENCH_CITIES", "0" if QUICK else "234908")
+    for vendor in wanted:
+        if vendor not in servers.VENDORS:
+            known = ", ".join(servers.VENDORS)
+            sys.exit(f"BENCH_DB has {vendor!r}: it can have {known}.")
+    if min(sizes) < 1 or rounds < 1:
+        sys.exit("BENCH_N and BENCH_ROUNDS must be at least 1.")
     if ONLY not in ("", "capture"):
         sys.exit(f"BENCH_ONLY is {ONLY!r}: it can only be 'capture'.")
     results = Results()

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateField, DateTimeField, DecimalField, F, Field, Func
-from django.utils.timezone import make_naive
 
 
 class AsIs(Func):
@@ -33,7 +31,7 @@ class AsIs(Func):
         return self.as_sql(compiler, connection, **extra)
 
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        # So do the drivers, with all that is no number.
+        # Times, dates and decimals the drivers make of text, in Python.
         if self._is(DateField, DecimalField):
             template = "CAST(%(expressions)s AS CHAR)"
             return self.as_sql(compiler, connection, template=template, **extra)
@@ -51,7 +49,6 @@ def time_reader(
     instead of a dozen."""
     convert = _by_django(field, connection)
     zone = connection.timezone if settings.USE_TZ else None
-    own = ZoneInfo(str(connection.timezone_name))
 
     def read(value: Any) -> Any:
         if type(value) is str:
@@ -63,7 +60,8 @@ def time_reader(
             if value.tzinfo is None:
                 return value if zone is None else value.replace(tzinfo=zone)
             if zone is None:
-                return make_naive(value, own)
+                # The text is in the time zone of the connection, as Django's value would be.
+                return value.replace(tzinfo=None)
             return value if value.tzinfo is zone else value.astimezone(zone)
         return convert(value)
 
