@@ -3,8 +3,8 @@
 ``SyncRun.report`` is a dictionary with ``message`` (a sentence), ``warnings`` (sentences),
 ``held``, ``skipped`` and ``overwritten`` (the first of each, as dictionaries with ``model``,
 ``key``, ``reason`` and ``detail``), and ``numbers`` (how many there are of each).
-``SyncRun.written`` is JSON, compressed by zlib: ``[[model, action, [[key, remote_key], ...]],
-...]`` with keys as text, of the first 100,000 objects.
+``SyncRun.written`` is JSON, compressed by zlib: ``[[model, action, keys, remote_keys], ...]`` with
+keys as text, of the first 100,000 objects; ``remote_keys`` is null where they are the same.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def objects_of(run: SyncRun) -> list[tuple[str, str, list[list[str | None]]]]:
     """What a run wrote: model label, action, and the keys on LOCAL and REMOTE as text."""
     if not run.written:
         return []
-    return [(*one,) for one in json.loads(zlib.decompress(run.written))]
+    return [
+        (label, action, [*map(list, zip(keys, remote_keys or keys, strict=True))])
+        for label, action, keys, remote_keys in json.loads(zlib.decompress(run.written))
+    ]
 
 
 def _keys(result: SyncResult) -> list[Any]:
@@ -104,9 +107,11 @@ def _keys(result: SyncResult) -> list[Any]:
     for (label, action), done in result.record.items():
         model = model_named(label)
         if model is not None and left:
-            keys, remote_keys = (_texts(model, one[:left]) for one in (done.pks, done.remote_pks))
-            found.append([label, action, list(zip(keys, remote_keys, strict=True))])
-            left -= len(keys)
+            pks, remote_pks = done.pks[:left], done.remote_pks[:left]
+            same = pks == remote_pks
+            remote_keys = None if same else _texts(model, remote_pks)
+            found.append([label, action, _texts(model, pks), remote_keys])
+            left -= len(pks)
     return found
 
 

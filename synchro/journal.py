@@ -17,7 +17,7 @@ from synchro.models import DELETION, ChangeLog
 from synchro.nodes import Side, peer
 from synchro.plan import Change, Deletion, LinkChange
 from synchro.references import References
-from synchro.sql import insert_objects
+from synchro.sql import insert_columns
 
 
 class Journal:
@@ -47,25 +47,22 @@ class Journal:
         field: str = "",
     ) -> None:
         """Log what was replayed, (REMOTE key, change), with its origin and its time there."""
-        if not self.remote.has_tables:
+        if not changes or not self.remote.has_tables:
             return
         alias = self.remote.alias
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
         uid = self.local.uid
-        given = [
-            object_ids(model, [remote_pk for remote_pk, _ in changes]),
-            [change.origin or uid for _, change in changes],
-            stored_all(change.made for _, change in changes),
-        ]
-        names = ["object_id", "origin", "origin_date"]
+        columns: dict[str, Sequence[Any]] = {
+            "object_id": object_ids(model, [remote_pk for remote_pk, _ in changes]),
+            "origin": [change.origin or uid for _, change in changes],
+            "origin_date": stored_all(change.made for _, change in changes),
+        }
         if action == DELETION:
-            names.append("key")
-            given.append([getattr(change, "key", None) for _, change in changes])
-        insert_objects(
+            columns["key"] = [getattr(change, "key", None) for _, change in changes]
+        insert_columns(
             alias,
             ChangeLog,
-            names,
-            list(zip(*given, strict=True)),
+            columns,
             same={
                 "content_type": content_type.pk,
                 "label": model._meta.label_lower,

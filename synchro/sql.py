@@ -7,12 +7,11 @@ interface; the plain way works on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 from math import isfinite, isnan
-from operator import itemgetter
 from typing import Any, Final, cast
 
 from django.conf import settings
@@ -32,12 +31,18 @@ from django.db.models import (
 )
 from django.db.models.sql import InsertQuery
 
+from synchro.chunks import batched, transposed
 from synchro.keys import key_field
-from synchro.loading import Row, loader, portions
+from synchro.loading.base import Columns, portions
+from synchro.loading.vendors import loader
 from synchro.members import NUMBERS, TEXTS
 from synchro.reserving import reserve_keys
 from synchro.transient import is_transient
 
+Row = Sequence[Any]
+
+_ROWS_OF_NOTHING: Final = 1000
+"""So many rows without values one statement inserts."""
 _SQLITE_DIGITS: Final = 15
 _NAIVE: Final = ("sqlite", "mysql")
 """To these databases times go as text without a zone, in that of the connection."""
@@ -159,6 +164,13 @@ class TableWriter:
         ]
         self._exotic = [_needs_own_placeholder(field) for field in self.fields]
         self._stage: str | None = None
+        self._upserts: bool | None = None
+        self._loader = loader(connection)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether a loader can take the rows: they have values that need nothing but a ``%s``."""
+        return bool(self.fields) and not any(self._exotic)
 
     # -- inserting
 
@@ -166,73 +178,83 @@ class TableWriter:
         """Insert rows. If ``returning``, the database makes up the keys: they are returned."""
         if not rows:
             return []
-        inserted: list[Any] = []
-        converted = self._converted(rows)
+        columns = self._converted(rows)
         if not returning:
-            self._load(self._table(), converted)
+            self._load(self._table(), columns, len(rows))
             return []
-        if self.fields and not any(self._exotic):
-            column = self._quote(str(self.model._meta.pk.column))
-            keys = reserve_keys(self.connection, self.model, len(rows))
-            if keys is not None:
-                loader(self.connection).load(
-                    self._table(),
-                    [column, *self._columns()],
-                    [(key, *row) for key, row in zip(keys, converted, strict=True)],
-                )
-                return list(keys)
-            made = loader(self.connection).load_new(
-                self._table(), self._columns(), converted, column
-            )
-            if made is not None:
-                return made
-        can_return = self.connection.features.can_return_rows_from_bulk_insert
-        for chunk in portions(self.connection, converted, len(self.fields)):
-            if can_return:
-                inserted += self._insert_many(chunk)
+        made = self._load_new(columns) if self._is_plain else None
+        return self._insert_new(columns, len(rows)) if made is None else made
+
+    def insert_stored(self, columns: Columns) -> None:
+        """Insert rows whose values are, column by column, as the database stores them."""
+        self._load(self._table(), columns, len(columns[0]))
+
+    def _load(self, table: str, columns: Columns, number: int) -> None:
+        """Insert so many rows into the table, or into one that has the same columns."""
+        if self._is_plain:
+            self._loader.load(table, self._columns(), columns)
+            return
+        for rows in self._portions(columns, number):
+            self._insert_into(table, rows)
+
+    def _load_new(self, columns: Columns) -> list[Any] | None:
+        """Insert rows in the fast way. Returns their keys; None if that way cannot tell them."""
+        key = self._quote(str(self.model._meta.pk.column))
+        keys = reserve_keys(self.connection, self.model, len(columns[0]))
+        if keys is None:
+            return self._loader.load_new(self._table(), self._columns(), columns, key)
+        self._loader.load(self._table(), [key, *self._columns()], [keys, *columns])
+        return list(keys)
+
+    def _insert_new(self, columns: Columns, number: int) -> list[Any]:
+        """Insert so many rows. Returns their keys."""
+        table, inserted = self._table(), []
+        for rows in self._portions(columns, number):
+            if self.connection.features.can_return_rows_from_bulk_insert:
+                inserted += self._insert_into(table, rows, returning=True)
             else:
-                inserted += [self._insert_one(row) for row in chunk]
+                inserted += [self._insert_into(table, [row], returning=True)[0] for row in rows]
         return inserted
 
-    def _insert_many(self, rows: Sequence[Row]) -> list[Any]:
+    def _insert_into(
+        self, table: str, rows: Sequence[Row], *, returning: bool = False
+    ) -> list[Any]:
+        """Insert rows with one statement. If ``returning``, the keys are returned, of one row on
+        databases that cannot do it for many."""
         placeholders, parameters = self._placeholders(rows)
-        key = self._quote(str(self.model._meta.pk.column))
+        names = self._names()
+        sql = f"INSERT INTO {table} ({names}) VALUES {', '.join(placeholders)}"
+        pk = str(self.model._meta.pk.column)
+        can_return = self.connection.features.can_return_rows_from_bulk_insert
+        if returning and can_return:
+            sql += f" RETURNING {self._quote(pk)}"
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {self._table()} ({self._names()}) VALUES {', '.join(placeholders)} "
-                f"RETURNING {key}",
-                parameters,
-            )
-            return [key for (key,) in cursor.fetchall()]
+            cursor.execute(sql, parameters)
+            if not returning:
+                return []
+            if can_return:
+                return [key for (key,) in cursor.fetchall()]
+            ops = self.connection.ops
+            return [ops.last_insert_id(cursor, self.model._meta.db_table, pk)]
 
-    def _load(self, table: str, rows: Sequence[Row]) -> None:
-        """Insert converted rows into the table, or into one that has the same columns."""
-        if self.fields and not any(self._exotic):
-            loader(self.connection).load(table, self._columns(), rows)
+    def _portions(self, columns: Columns, number: int) -> Iterator[Sequence[Row]]:
+        """So many rows as one statement each can hold."""
+        if not columns:
+            yield from batched([()] * number, _ROWS_OF_NOTHING)
             return
-        for chunk in portions(self.connection, rows, len(self.fields)):
-            placeholders, parameters = self._placeholders(chunk)
-            with self.connection.cursor() as cursor:
-                cursor.execute(
-                    f"INSERT INTO {table} ({self._names()}) VALUES {', '.join(placeholders)}",
-                    parameters,
-                )
-
-    def _insert_one(self, row: Row) -> Any:
-        placeholders, parameters = self._placeholders([row])
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {self._table()} ({self._names()}) VALUES {placeholders[0]}",
-                parameters,
-            )
-            return self.connection.ops.last_insert_id(
-                cursor, self.model._meta.db_table, str(self.model._meta.pk.column)
-            )
+        for portion in portions(self.connection, columns, width=len(columns)):
+            yield list(zip(*portion, strict=True))
 
     # -- updating
 
     def prepare_update(self) -> None:
         """Make what updates need. Call it outside a savepoint that may be rolled back."""
+        if self._upserts is None and self._own_columns() and self._is_plain:
+            self._upserts = self._loader.can_upsert(
+                self.model._meta.db_table,
+                [str(field.column) for field in self.fields],
+                [str(field.column) for field in self.model._meta.pk_fields],
+            )
         if self._stage is None and self._can_stage() and self._own_columns():
             name = f"synchro_stage_{next(self._stages)}"
             end = " ON COMMIT DROP" if self.connection.vendor == "postgresql" else ""
@@ -253,13 +275,15 @@ class TableWriter:
 
     def update(self, rows: Sequence[Row]) -> None:
         """Update rows that exist. The key columns must be among the fields."""
-        if not self._own_columns():
+        if not rows or not self._own_columns():
             return
-        converted = self._converted(rows)
+        columns = self._converted(rows)
         if self._stage:
-            self._update_by_stage(self._stage, converted)
+            self._update_by_stage(self._stage, columns)
+        elif self._upserts:
+            self._loader.upsert(self._table(), self._columns(), self._key_columns(), columns)
         else:
-            self._update_one_by_one(converted)
+            self._update_one_by_one(columns)
 
     def close(self) -> None:
         """Remove what prepare_update made."""
@@ -272,9 +296,9 @@ class TableWriter:
     def _can_stage(self) -> bool:
         return self.connection.vendor in ("postgresql", "mysql")
 
-    def _update_by_stage(self, name: str, rows: Sequence[Row]) -> None:
+    def _update_by_stage(self, name: str, columns: Columns) -> None:
         stage = self._quote(name)
-        self._load(stage, rows)
+        self._load(stage, columns, len(columns[0]))
         table = self._table()
         match = " AND ".join(f"{table}.{key} = {stage}.{key}" for key in self._key_columns())
         if self.connection.vendor == "mysql":
@@ -287,32 +311,32 @@ class TableWriter:
         empty = "TRUNCATE" if self.connection.vendor == "postgresql" else "DELETE FROM"
         self._execute(f"{empty} {stage}")
 
-    def _update_one_by_one(self, rows: Sequence[Row]) -> None:
+    def _update_one_by_one(self, columns: Columns) -> None:
         keys = self._key_columns()
-        is_key = [self._quote(str(field.column)) in keys for field in self.fields]
         assignments = ", ".join(f"{column} = %s" for column in self._own_columns())
         match = " AND ".join(f"{key} = %s" for key in keys)
-        own = [index for index, key in enumerate(is_key) if not key]
-        in_order = itemgetter(*own, *(index for index, key in enumerate(is_key) if key))
+        is_key = [self._quote(str(field.column)) in keys for field in self.fields]
+        # The keys come last, as they do in the statement.
+        in_order = [
+            columns[number] for number in sorted(range(len(is_key)), key=is_key.__getitem__)
+        ]
         with self.connection.cursor() as cursor:
             cursor.executemany(
                 f"UPDATE {self._table()} SET {assignments} WHERE {match}",
-                list(map(in_order, rows)),
+                list(zip(*in_order, strict=True)),
             )
 
     # -- statements
 
-    def _converted(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Rows as the database stores them, converted column by column."""
-        if not rows or not any(self._convert):
-            return rows
-        return list(zip(*_converted(rows, self._convert), strict=True))
+    def _converted(self, rows: Sequence[Row]) -> Columns:
+        """The columns of rows, with their values as the database stores them."""
+        return _converted(transposed(rows), self._convert)
 
     def _placeholders(self, rows: Sequence[Row]) -> tuple[list[str], list[Any]]:
         if not self.fields:
             # A model with nothing but an automatic key.
             return [f"({self.connection.ops.pk_default_value()})"] * len(rows), []
-        if not any(self._exotic):
+        if self._is_plain:
             one = f"({', '.join(['%s'] * len(self.fields))})"
             return [one] * len(rows), [value for row in rows for value in row]
         compiler = InsertQuery(self.model).get_compiler(connection=self.connection)
@@ -370,30 +394,41 @@ def insert_objects(
     """Insert rows into a table of synchro's own. ``same``: what all rows have in common, by the
     names of the fields. Columns not given keep their default in the database (an automatic key)
     or are NULL."""
+    if rows:
+        insert_columns(alias, model, dict(zip(names, transposed(rows), strict=True)), same=same)
+
+
+def insert_columns(
+    alias: str,
+    model: type[Model],
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    same: Mapping[str, Any] | None = None,
+) -> None:
+    """Insert one or more rows like ``insert_objects``: name of a field -> its values."""
     connection = connections[alias]
-    given = [cast("Field[Any, Any]", model._meta.get_field(name)) for name in names]
-    common = [cast("Field[Any, Any]", model._meta.get_field(name)) for name in same or ()]
-    if not rows:
-        return
-    columns = _converted(rows, [converter(field, connection) for field in given])
-    for value, field in zip((same or {}).values(), common, strict=True):
+    number = len(next(iter(columns.values())))
+    fields: list[Field[Any, Any]] = []
+    found: list[Sequence[Any]] = []
+    for name, values in columns.items():
+        fields.append(cast("Field[Any, Any]", model._meta.get_field(name)))
+        found += _converted([values], [converter(fields[-1], connection)])
+    for name, value in (same or {}).items():
+        fields.append(cast("Field[Any, Any]", model._meta.get_field(name)))
         # Converted once, not for every row.
-        (column,) = _converted([(value,)], [converter(field, connection)])
-        columns.append(column * len(rows))
-    fields = [*given, *common]
-    writer = TableWriter(
-        connection, model, fields, unconverted=[field.attname for field in fields]
-    )
-    writer.insert(list(zip(*columns, strict=True)), returning=False)
+        ((stored,),) = _converted([[value]], [converter(fields[-1], connection)])
+        found.append([stored] * number)
+    unconverted = [field.attname for field in fields]
+    TableWriter(connection, model, fields, unconverted=unconverted).insert_stored(found)
 
 
 def _converted(
-    rows: Sequence[Row], converters: Sequence[Callable[[Any], Any] | None]
-) -> list[tuple[Any, ...]]:
-    """The columns of rows, with their values as the database stores them."""
+    columns: Columns, converters: Sequence[Callable[[Any], Any] | None]
+) -> list[Sequence[Any]]:
+    """Columns with their values as the database stores them."""
     return [
-        column if convert is None else tuple(map(convert, column))
-        for column, convert in zip(zip(*rows, strict=True), converters, strict=True)
+        column if convert is None else list(map(convert, column))
+        for column, convert in zip(columns, converters, strict=True)
     ]
 
 

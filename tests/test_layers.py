@@ -29,7 +29,9 @@ LAYERS = [
     ["capture", "entries"],
     ["conflicts", "plan", "preview", "receivers"],
     ["log"],
-    ["histories", "loading", "reserving"],
+    ["histories", "loading.base", "reserving"],
+    ["loading.mysql", "loading.postgresql", "loading.sqlite"],
+    ["loading.vendors"],
     ["sql", "remotes.base"],
     ["references"],
     ["remotes.database"],
@@ -70,6 +72,7 @@ LAYERS = [
 # Loaded lazily (__init__), or only holding a folder together.
 FREE = {
     "__init__",
+    "loading.__init__",
     "remotes.__init__",
     "triggers.__init__",
     "management.__init__",

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from synchro.loading import FAST, PlainLoader
+from synchro.loading.base import PlainLoader
+from synchro.loading.vendors import FAST, loader
 from synchro.members import Members, members_of
 from synchro.models import CHANGE, ChangeLog
 from synchro.nodes import side
@@ -51,7 +53,8 @@ def stored(way: Any, given_rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]
     numbered = [(str(number), *row) for number, row in enumerate(given_rows, start=1)]
     table = connection.ops.quote_name(Everything._meta.db_table)
     names = [connection.ops.quote_name(field.column) for field in fields]
-    way(connection).load(table, names, writer._converted(numbered))
+    if numbered:
+        way(connection).load(table, names, writer._converted(numbered))
     found = Everything.objects.using(REMOTE).order_by("pk").values_list(*columns)
     return [
         tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
@@ -102,6 +105,35 @@ class Ways(TestCase):
             if fast.supports(connections[REMOTE]):
                 assert stored(fast, given_rows) == plain
 
+    @given(rows, rows)
+    def test_all_ways_to_update_do_the_same(self, before, after):
+        stored(PlainLoader, before)
+        after = after[: len(before)]
+        row_by_row = updated(after, prepared=False)
+        stored(PlainLoader, before)
+        assert updated(after, prepared=True) == row_by_row
+
+
+def updated(given_rows: list[tuple[Any, ...]], *, prepared: bool) -> list[tuple[Any, ...]]:
+    """What the table holds after rows that are there were updated."""
+    fields = Everything._meta.concrete_fields
+    known = list(Everything.objects.using(REMOTE).order_by("pk").values_list(*all_columns()))
+    names = list(all_columns())
+    rows = []
+    for known_row, new in zip(known, given_rows, strict=False):
+        row = dict(zip(names, known_row, strict=True)) | dict(zip(columns, new, strict=True))
+        rows.append([row[name] for name in names])
+    writer = TableWriter(connections[REMOTE], Everything, fields)
+    if prepared:
+        writer.prepare_update()
+    writer.update(rows)
+    writer.close()
+    return list(Everything.objects.using(REMOTE).order_by("pk").values_list(*names))
+
+
+def all_columns() -> list[str]:
+    return [field.attname for field in Everything._meta.concrete_fields]
+
 
 def test_values_that_are_only_equal_stay_what_they_are():
     """A way may send a value that all rows have only once."""
@@ -123,7 +155,7 @@ class Odd(str):
 
 
 def test_rows_with_values_of_any_type_go_along_with_plain_ones(monkeypatch):
-    monkeypatch.setattr("synchro.loading._ROWS_AHEAD", 2)
+    monkeypatch.setattr("synchro.loading.postgresql._ROWS_AHEAD", 2)
     texts = ["a\tb", "\\N", "c\nd", Odd("e\tf"), "", None, "\\.", "g\r"]
     rows = [
         (None, 1.5, number, True, None, None, None, b"\0\\", text)
@@ -134,6 +166,124 @@ def test_rows_with_values_of_any_type_go_along_with_plain_ones(monkeypatch):
     for fast in FAST:
         if fast.supports(connections[REMOTE]):
             assert sorted(stored(fast, rows), key=repr) == sorted(plain, key=repr)
+
+
+def note_writer(*names: str) -> TableWriter:
+    fields = [Note._meta.get_field(name) for name in names or all_of_a_note()]
+    return TableWriter(connections[REMOTE], Note, fields)
+
+
+def all_of_a_note() -> list[str]:
+    return [field.name for field in Note._meta.concrete_fields]
+
+
+def notes() -> list[tuple[Any, ...]]:
+    return list(Note.objects.using(REMOTE).order_by("pk").values_list(*all_of_a_note()))
+
+
+def test_rows_that_are_updated_keep_what_is_not_given():
+    Note.objects.using(REMOTE).bulk_create(Note(name=name, number=7) for name in "abc")
+    before = notes()
+    writer = note_writer("id", "name")
+    with transaction.atomic(using=REMOTE):
+        writer.prepare_update()
+        writer.update([(row[0], f"{row[1]}!") for row in before])
+        writer.close()
+    named = all_of_a_note().index("name")
+    assert notes() == [(*r[:named], f"{r[named]}!", *r[named + 1 :]) for r in before]
+
+
+def statements(run: Any) -> list[str]:
+    """The statements about notes that something runs on REMOTE."""
+    seen: list[str] = []
+
+    def watch(execute, sql, params, many, context):
+        seen.append(sql)
+        return execute(sql, params, many, context)
+
+    with connections[REMOTE].execute_wrapper(watch):
+        run()
+    return [sql for sql in seen if Note._meta.db_table in sql and "sqlite_master" not in sql]
+
+
+def number_notes(rows: list[tuple[Any, ...]], number: int) -> list[str]:
+    """Give notes another number. Returns the statements."""
+    at = all_of_a_note().index("number")
+    new = [(*row[:at], number, *row[at + 1 :]) for row in rows]
+
+    def run():
+        with transaction.atomic(using=REMOTE):
+            writer = note_writer()
+            writer.prepare_update()
+            writer.update(new)
+            writer.close()
+
+    seen = statements(run)
+    assert notes() == new
+    return seen
+
+
+def test_many_rows_are_updated_with_few_statements():
+    Note.objects.using(REMOTE).bulk_create(Note(name=f"{number}") for number in range(300))
+    found = number_notes(notes(), 8)
+    # Also those that make a table for the new values, and remove it.
+    assert len(found) <= 4
+
+
+def test_triggers_are_not_told_that_updated_rows_are_new():
+    connection = connections[REMOTE]
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite updates rows by INSERT ... ON CONFLICT")
+    Note.objects.using(REMOTE).bulk_create(Note(name=name) for name in "abc")
+    assert number_notes(notes(), 8)[0].startswith("INSERT")
+    table = connection.ops.quote_name(Note._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TRIGGER no_new_notes BEFORE INSERT ON {table} "
+            "BEGIN SELECT RAISE(ABORT, 'a new note'); END"
+        )
+        try:
+            assert number_notes(notes(), 9)[0].startswith("UPDATE")
+        finally:
+            cursor.execute("DROP TRIGGER no_new_notes")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "VIEW odd AS SELECT 1 AS id, 2 AS number",
+        "TABLE odd (id integer, number integer)",
+        "TABLE odd (id integer PRIMARY KEY, number integer, more integer NOT NULL)",
+        "TABLE odd (id integer, number integer, PRIMARY KEY (id, number))",
+        "VIRTUAL TABLE odd USING fts5(id, number)",
+    ],
+)
+def test_tables_that_are_not_as_the_model_says_are_updated_row_by_row(made):
+    connection = connections[REMOTE]
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite updates rows by INSERT ... ON CONFLICT")
+    kind = "VIEW" if made.startswith("VIEW") else "TABLE"
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE even (id integer PRIMARY KEY, number integer)")
+        cursor.execute(f"CREATE {made}")
+        try:
+            way = loader(connection)
+            assert way.can_upsert("even", ["id", "number"], ["id"])
+            assert not way.can_upsert("odd", ["id", "number"], ["id"])
+        finally:
+            cursor.execute("DROP TABLE even")
+            cursor.execute(f"DROP {kind} odd")
+
+
+def test_who_logs_the_queries_sees_values():
+    Note.objects.using(REMOTE).bulk_create(Note(name=name) for name in ("Zürich", "a"))
+    connection = connections[REMOTE]
+    if connection.vendor != "sqlite":
+        pytest.skip("the other ways go past the log of queries, or are Django's own")
+    with CaptureQueriesContext(connection) as captured:
+        note_writer("name", "number").insert([("b%s", 1), ("c?", 1)], returning=False)
+    assert "'b%s'" in captured[-1]["sql"]
+    assert {"b%s", "c?"} <= set(Note.objects.using(REMOTE).values_list("name", flat=True))
 
 
 def find(model: Any, name: str, values: list[Any]) -> set[Any]:

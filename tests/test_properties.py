@@ -173,7 +173,7 @@ class OneWay(TestCase):
     @given(steps([*OPERATIONS, RUN]))
     def test_the_plain_ways_do_what_the_fast_ones_do(self, story):
         with (
-            patch("synchro.loading.FAST", ()),
+            patch("synchro.loading.vendors.FAST", ()),
             patch("synchro.members.supports_members", lambda connection: False),
             patch("synchro.remotes.database.passes_through", lambda *args: False),
         ):

@@ -1,0 +1,1 @@
+"""Many rows into one table, the fast way of each database."""

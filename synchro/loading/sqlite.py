@@ -1,0 +1,90 @@
+"""Many rows into one table of SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from synchro.loading.base import Columns, PlainLoader, is_constant, portions, values, watched
+
+
+class ConstantsLoader(PlainLoader):
+    """``INSERT`` with many rows in one statement, and with what all of them have in common given
+    once: what SQLite is quickest with. (Run for each row, even a prepared statement takes twice
+    as long: with AUTOINCREMENT it notes the newest key each time.)"""
+
+    @classmethod
+    def supports(cls, connection: BaseDatabaseWrapper) -> bool:
+        return connection.vendor == "sqlite"
+
+    def load(self, table: str, names: Sequence[str], columns: Columns) -> None:
+        self._insert(table, names, columns)
+
+    def can_upsert(self, table: str, names: Sequence[str], keys: Sequence[str]) -> bool:
+        """Where the rows have all columns, so that those to be inserted instead would be
+        complete; and no trigger could take them for new ones."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT name, pk FROM pragma_table_xinfo(%s) WHERE hidden = 0 "
+                "AND EXISTS (SELECT 1 FROM sqlite_master "
+                "WHERE type = 'table' AND name = %s AND sql LIKE 'CREATE TABLE%%') "
+                "AND NOT EXISTS (SELECT 1 FROM sqlite_master "
+                "WHERE type = 'trigger' AND tbl_name = %s COLLATE NOCASE)",
+                [table, table, table],
+            )
+            found = cursor.fetchall()
+        primary = {name for name, position in found if position}
+        return primary == set(keys) and {name for name, _ in found} == set(names)
+
+    def upsert(
+        self, table: str, names: Sequence[str], keys: Sequence[str], columns: Columns
+    ) -> None:
+        """``INSERT ... ON CONFLICT DO UPDATE``, which SQLite takes for many rows at once: two
+        thirds of the time of an ``UPDATE`` for each of them."""
+        own = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+        otherwise = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {own}"
+        self._insert(table, names, columns, otherwise)
+
+    def _insert(
+        self, table: str, names: Sequence[str], columns: Columns, otherwise: str = ""
+    ) -> None:
+        """``otherwise``: what to do with rows that are there already."""
+        same = [number for number, column in enumerate(columns) if is_constant(column)]
+        varying = [number for number in range(len(columns)) if number not in same]
+        if not varying:
+            same, varying = [], same
+        common = [columns[number][0] for number in same]
+        into = ", ".join(names[number] for number in (*same, *varying))
+        start, end = f"INSERT INTO {table} ({into}) VALUES ", otherwise
+        if same:
+            wanted = ["%s"] * len(same) + [f"column{at}" for at in range(1, len(varying) + 1)]
+            start = f"INSERT INTO {table} ({into}) SELECT {', '.join(wanted)} FROM (VALUES "
+            # Without a condition, SQLite would take ON for the one of a join.
+            end = f") WHERE true{otherwise}"
+        one = f"({', '.join(['%s'] * len(varying))})"
+        for portion in portions(
+            self.connection,
+            [columns[number] for number in varying],
+            width=len(varying),
+            common=len(common),
+        ):
+            marks = ", ".join([one] * len(portion[0]))
+            self.execute(f"{start}{marks}{end}", [*common, *values(portion)])
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> None:
+        with self.connection.cursor() as cursor:
+            plain: Any = cursor
+            if self.connection.queries_logged or not isinstance(plain.cursor, sqlite3.Cursor):
+                # Who looks at the queries (DEBUG) is shown them with their values.
+                cursor.execute(sql, parameters)
+                return
+            # Django would search the whole statement for %s, which takes a third of the time.
+            sql = sql.replace("%s", "?")
+            watched(self.connection, cursor, self._run, sql, parameters, many=False)
+
+    def _run(self, sql: str, parameters: Any, many: bool, context: Any) -> None:
+        with self.connection.wrap_database_errors:
+            sqlite3.Cursor.execute(context["cursor"].cursor, sql, parameters)
