@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from django.db.models import Field, FileField, Model
+from django.db.models import DateField, DateTimeField, Field, FileField, Model, TimeField
 
 from synchro.chunks import batched
 from synchro.conf import conf
@@ -37,6 +37,10 @@ class ObjectSaver:
         self.model = model
         self.fields = fields
         self.skipped = skipped
+        # In the order of the model's fields.
+        self._names = dict.fromkeys(field.attname for field in model._meta.concrete_fields)
+        self._keys = [field.attname for field in model._meta.pk_fields]
+        self._automatic = has_automatic_key(model)
         self._json: list[Any] = [f for f in model._meta.concrete_fields if holds_plain_json(f)]
         self._last: list[tuple[type[Model], Any, Row]] = []
         self._back: dict[type[Model], dict[tuple[str, ...], list[tuple[Any, Row]]]] = {}
@@ -60,7 +64,7 @@ class ObjectSaver:
         """
         self._last = []
         alias = self.remote.side.alias
-        above = self._above(self.model, remote_pk, values)
+        above = self._above(self.model, remote_pk, values) if self.model._meta.parents else []
         instance = self._instance(remote_pk, values, above, created=created)
         if created:
             # Never an update of a row that happens to have the key.
@@ -69,17 +73,18 @@ class ObjectSaver:
             instance.save(using=alias)
         if instance.pk is None or instance._state.adding:
             raise NotSaved("save() returned without writing the row")
-        for model, key, stored in [(self.model, instance.pk, values), *above]:
-            back = {
-                field.attname: stored[field.attname]
-                for field in _may_be_lost(model)
-                if field.attname in stored
-                and _is_lost(field, instance, stored[field.attname])
-                # The skipped fields of a new row are the model's own affair.
-                and not (created and model is self.model and field not in self.fields)
-            }
-            if back:
-                self._last.append((model, key, back))
+        if above or _may_be_lost(self.model):
+            for model, key, stored in [(self.model, instance.pk, values), *above]:
+                back = {
+                    field.attname: stored[field.attname]
+                    for field in _may_be_lost(model)
+                    if field.attname in stored
+                    and _is_lost(field, instance, stored[field.attname])
+                    # The skipped fields of a new row are the model's own affair.
+                    and not (created and model is self.model and field not in self.fields)
+                }
+                if back:
+                    self._last.append((model, key, back))
         return instance.pk
 
     def keep(self) -> None:
@@ -125,16 +130,20 @@ class ObjectSaver:
                 known[field.attname] = field.from_db_value(
                     known[field.attname], None, self.remote.connection
                 )
-        keys = list(self.model._meta.pk_fields)
-        if created and has_automatic_key(self.model):
-            known.pop(keys[0].attname, None)
+        if created and self._automatic:
+            known.pop(self._keys[0], None)
         else:
-            there = key_values(self.model, remote_pk)
-            known.update((f.attname, value) for f, value in zip(keys, there, strict=True))
-        instance = self.model(**known)
+            known.update(zip(self._keys, key_values(self.model, remote_pk), strict=True))
+        instance = self._made(known)
         instance._state.db = self.remote.side.alias
         instance._state.adding = created
         return instance
+
+    def _made(self, known: Row) -> Model:
+        if known.keys() == self._names.keys():
+            # All of them by position, as they come from a database, takes half the time.
+            return self.model(*[known[name] for name in self._names])
+        return self.model(**known)
 
     def _above(
         self, model: type[Model], remote_pk: Any, row: Mapping[str, Any]
@@ -157,12 +166,16 @@ def _may_be_lost(model: type[Model]) -> list[Field[Any, Any]]:
         field
         for field in columns(model)
         if not field.primary_key
-        and (
-            holds_plain_json(field)
-            or isinstance(field, FileField)
-            or type(field).pre_save is not Field.pre_save
-        )
+        and (holds_plain_json(field) or isinstance(field, FileField) or _rewrites(field))
     ]
+
+
+def _rewrites(field: Field[Any, Any]) -> bool:
+    """Whether a field may put another value into the row than its instance has."""
+    if type(field).pre_save in (DateField.pre_save, DateTimeField.pre_save, TimeField.pre_save):
+        clock: Any = field
+        return bool(clock.auto_now or clock.auto_now_add)
+    return type(field).pre_save is not Field.pre_save
 
 
 def _is_lost(field: Field[Any, Any], instance: Model, value: Any) -> bool:

@@ -424,12 +424,13 @@ class ModelWriter:
             fresh = {pk: self._with_defaults(row) for pk, row in {**again, **new}.items()}
             self._release({**old, **fresh})
         tolerant = self.work.holds.tolerant
+        known = self.counterparts.known(self.model)
         present = {self._key_there(pk): pk for pk in old}
         kept = self.saver.kept_values(present)
         for pk, row in {**old, **again, **new}.items():
             created = self.automatic and pk in new
             key = None if created else self._key_there(pk)
-            values = {**row, **kept[key]} if pk in old else self._with_defaults(row)
+            values = row | kept[key] if pk in old else self._with_defaults(row)
             try:
                 with self._alone():
                     saved = self.saver.save(key, values, created=pk in new)
@@ -441,7 +442,8 @@ class ModelWriter:
                 self._hold(pk, error)
                 continue
             self.saver.keep()
-            self.counterparts.set(self.model, pk, saved)
+            if known.get(pk) != saved:
+                self.counterparts.set(self.model, pk, saved)
             self._written.add(pk)
         self.saver.put_back()
 
