@@ -8,7 +8,7 @@ REMOTE has no tables of synchro, references are stored on LOCAL once REMOTE has 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
@@ -18,13 +18,14 @@ from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.exceptions import NaturalKeyError, PlanError
 from synchro.keys import load_object_id, object_id, object_ids
-from synchro.keysets import KeySet
+from synchro.keysets import KeyPairs, KeySet
 from synchro.members import members_of
 from synchro.models import Reference
 from synchro.nodes import Side
 from synchro.sql import insert_objects
 
 _IDS_PER_QUERY = 2000
+_NOTHING: Final = KeyPairs()
 
 
 class References:
@@ -39,7 +40,7 @@ class References:
         """Whether there is no reference in a database, as far as this run has not made any."""
         self._saved: dict[type[Model], tuple[KeySet, KeySet]] = {}
         """The keys, on LOCAL and on REMOTE, of the references that this run has made."""
-        self._written: dict[type[Model], dict[Any, Any]] = {}
+        self._written: dict[type[Model], KeyPairs] = {}
         """What REMOTE's table is known to say, and LOCAL's does not gainsay: LOCAL key -> REMOTE
         key. It need not be written again."""
 
@@ -66,6 +67,12 @@ class References:
             newer: dict[str, str] = {}
             if model in self._saved or not self._is_empty(self.remote, model):
                 newer = dict(self._pairs(self._on_remote(model), there, here, chunk))
+            if not older and all(mine == other for mine, other in newer.items()):
+                # The common case, in short.
+                same = {ids[text]: ids[text] for text in newer}
+                found.update(same)
+                certain.update(same)
+                continue
             for mine, other in (older | newer).items():
                 try:
                     # The same text is the same key, which is kept in memory once.
@@ -84,12 +91,12 @@ class References:
                     certain[ids[mine]] = key
         if here == "remote_object_id":
             certain = {pk: remote_pk for remote_pk, pk in certain.items()}
-        self._written.setdefault(model, {}).update(certain)
+        self._written.setdefault(model, KeyPairs()).update(certain)
         return found
 
     def is_certain(self, model: type[Model], pk: Any, remote_pk: Any) -> bool:
         """Whether REMOTE's own table is known to say that an object stands for a row."""
-        return bool(self._written.get(model, {}).get(pk) == remote_pk)
+        return bool(remote_pk == self._written.get(model, _NOTHING).get(pk))
 
     @staticmethod
     def _pairs(
@@ -100,7 +107,7 @@ class References:
 
     def save(self, model: type[Model], pairs: Mapping[Any, Any]) -> None:
         """Write down LOCAL key -> REMOTE key, in place of what was known of either."""
-        written = self._written.get(model, {})
+        written = self._written.get(model, _NOTHING)
         texts = {
             object_id(model, pk): object_id(model, remote_pk)
             for pk, remote_pk in pairs.items()
@@ -125,10 +132,10 @@ class References:
 
     def drop(self, model: type[Model], pks: Iterable[Any], remote_pks: Iterable[Any]) -> None:
         """Forget what was known of deleted rows."""
-        written = self._written.get(model, {})
+        written = self._written.get(model, _NOTHING)
         gone = self._gone.setdefault(model, [])
         for pk in pks:
-            written.pop(pk, None)
+            written.discard(pk)
             gone.append(object_id(model, pk))
         if self.remote.has_tables:
             remote_ids = [object_id(model, pk) for pk in remote_pks]

@@ -14,7 +14,7 @@ from synchro.conf import conf
 from synchro.conflicts import RemoteChange, is_conflict, newest_wins
 from synchro.counterparts import Counterparts
 from synchro.graph import descendants, family
-from synchro.keys import dump_key, natural_lookup, object_id
+from synchro.keys import dump_key, natural_lookup, object_ids
 from synchro.keysets import KeySet
 from synchro.models import DELETION, M2M_CHANGE, REMOTE_NEWER, HeldChange
 from synchro.nodes import Side
@@ -62,7 +62,7 @@ class Rivals:
         names = tuple(other._meta.label_lower for other in labels or descendants(model))
         settled = self._settled.setdefault((model, names), KeySet())
         times = {pk: made for pk, made in times.items() if remote_keys[pk] not in settled}
-        texts = {pk: object_id(model, remote_keys[pk]) for pk in times}
+        texts = dict(zip(times, object_ids(model, [remote_keys[pk] for pk in times]), strict=True))
         lost: dict[Any, RemoteChange] = {}
         for chunk in batched(texts, conf.batch_size):
             # From here to the end of the run nobody else changes these rows on REMOTE.

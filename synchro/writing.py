@@ -23,6 +23,7 @@ from synchro.graph import (
 from synchro.halving import settle
 from synchro.holds import ADVICE
 from synchro.keys import natural_lookup
+from synchro.keysets import KeySet
 from synchro.models import ADDITION, CHANGE, NEEDS_HELD
 from synchro.plan import Change
 from synchro.receivers import needs_save
@@ -82,6 +83,9 @@ class ModelWriter:
         self.restorer = self._table_writer([*self.key_fields, *self.insert_fields])
         self.saver = ObjectSaver(work.remote, model, self.fields, self.skipped)
         self._written: set[Any] = set()
+        """Of the chunk in hand."""
+        self._before = KeySet()
+        """Those of earlier chunks."""
         self.forced: set[Any] = set()
         """Rows of the chunk in hand that go ahead of what their foreign keys need."""
 
@@ -151,6 +155,8 @@ class ModelWriter:
 
         ``force``: take rows whose obligatory foreign keys lead to rows that are not there yet.
         """
+        self._before.update(self._written)
+        self._written = set()
         rows = self._read([pk for pk in pks if pk in self.changes])
         self._leave_out_what_needs_held(rows)
         self._leave_out_what_changed(rows)
@@ -377,7 +383,9 @@ class ModelWriter:
         if not unique_groups(self.model):
             return False
         known = self.counterparts.known(self.model)
-        movable = {known[pk] for pk in self.changes if pk not in self._written}
+        movable = {
+            known[pk] for pk in self.changes if pk not in self._written and pk not in self._before
+        }
         movable.discard(None)
         try:
             return self.releaser.release(
