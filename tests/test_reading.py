@@ -12,7 +12,7 @@ from hypothesis.extra.django import TestCase
 
 from synchro import log
 from synchro.asis import AsIs, time_reader
-from synchro.keysets import KeySet
+from synchro.keysets import KeyPairs, KeySet
 from synchro.models import ADDITION, CHANGE, ChangeLog
 from synchro.plan import Collapsed, Logged
 from tests.runs import LOCAL, REMOTE
@@ -32,6 +32,26 @@ def test_a_set_of_keys_has_what_was_put_into_it(inside, others):
     found.update(inside)
     for key in inside | others:
         assert (key in found) is (key in inside)
+
+
+few = st.one_of(st.integers(0, 40), st.booleans().map(str), st.just((1, 2)))
+
+
+@given(st.lists(st.one_of(st.dictionaries(few, few), few)))
+def test_pairs_of_keys_are_those_of_a_dictionary(steps):
+    """A dictionary is put in, any other key is taken out."""
+    found, plain = KeyPairs(), {}
+    for step in steps:
+        if isinstance(step, dict):
+            # Most keys stand for themselves.
+            pairs = {**{key: key for key in range(0, 40, 3)}, **step}
+            found.update(pairs)
+            plain.update(pairs)
+        else:
+            found.discard(step)
+            plain.pop(step, None)
+        for key in [*range(41), "True", "False", (1, 2)]:
+            assert found.get(key) == plain.get(key)
 
 
 class Times(TestCase):
