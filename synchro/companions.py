@@ -34,7 +34,7 @@ from synchro.graph import (
 from synchro.holds import Holds
 from synchro.keys import load_object_id
 from synchro.models import REMOTE_NEWER, VANISHED
-from synchro.plan import Agenda, Change, Skipped
+from synchro.plan import Agenda, Changes, Skipped
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.rivals import Rivals
@@ -63,34 +63,33 @@ class Companions:
         self.generic: dict[type[Model], set[type[Model]]] = {}
         """Where generic foreign keys lead in this run."""
         self._checked: set[type[Model]] = set()
-        self._waiting: list[tuple[type[Model], list[Change]]] = []
+        self._waiting: list[tuple[type[Model], Changes]] = []
 
-    def add(self, model: type[Model], changes: list[Change], *, contested: bool = True) -> None:
-        """Plan rows to be written, and (by ``settle``) everything that they need. Their
-        counterparts are resolved, and they exist on LOCAL. ``contested``: unless REMOTE has
-        changed them later."""
+    def add(self, model: type[Model], changes: Changes, *, contested: bool = True) -> None:
+        """Plan rows to be written, which are handed over, and (by ``settle``) everything that they
+        need. Their counterparts are resolved, and they exist on LOCAL. ``contested``: unless
+        REMOTE has changed them later."""
         lost: dict[Any, RemoteChange] = {}
         if contested:
-            times = {change.pk: change.made for change in changes}
+            times = changes.made
             found = self.remote_keys(model, times)
             lost = self.rivals.newer(model, "", {pk: times[pk] for pk in found}, found)
             lost |= self.rivals.deleted(model, {pk: times[pk] for pk in times if pk not in found})
             for pk, remote in lost.items():
                 self.skip_as_older(model, pk, "write", times[pk], remote)
-        planned = self.plan.writes.setdefault(model, {})
-        fresh: list[Change] = []
-        held = bool(self.holds)
-        for change in changes:
-            if change.pk in lost or (held and self.holds.get(model, change.pk) is not None):
-                continue
-            if change.pk not in planned:
-                fresh.append(change)
-                planned[change.pk] = change
-            elif change.logged and not planned[change.pk].logged:
-                planned[change.pk] = change
-        if fresh:
+                changes.discard(pk)
+        if self.holds:
+            for pk in [pk for pk in changes if self.holds.get(model, pk) is not None]:
+                changes.discard(pk)
+        planned = self.plan.writes.setdefault(model, Changes())
+        for pk in [pk for pk in changes if pk in planned]:
+            again = changes.take([pk])
+            if pk in planned.unlogged and not again.unlogged:
+                planned.update(again)
+        if changes:
+            planned.update(changes)
             # Not at once: a chain of parents may be longer than Python's stack.
-            self._waiting.append((model, fresh))
+            self._waiting.append((model, changes))
 
     def settle(self) -> None:
         """Plan what the rows that were added need, and what that needs."""
@@ -102,15 +101,15 @@ class Companions:
         pks = list(pks)
         self.counterparts.resolve(model, pks)
         known = self.counterparts.known(model)
-        planned = self.plan.writes.get(model, {})
+        planned = self.plan.writes.get(model, ())
         lacking = [pk for pk in pks if known[pk] is None and pk not in planned]
         present = self.source.existing(model, lacking)
         if present:
-            self.add(
-                model,
-                [Change(pk=pk, made=self.now, logged=False) for pk in lacking if pk in present],
-                contested=False,
-            )
+            needed = Changes()
+            for pk in lacking:
+                if pk in present:
+                    needed.put(pk, self.now, logged=False)
+            self.add(model, needed, contested=False)
         doomed = self.plan.deletions.get(model, {})
         again = [pk for pk in pks if known[pk] in doomed]
         for pk in self.source.existing(model, again):
@@ -127,8 +126,8 @@ class Companions:
     def hold(self, model: type[Model], pk: Any, error: SynchroError, **how: Any) -> None:
         """Hold an object, and take its parts in all tables out of the plan."""
         self.holds.add(model, pk, error, **how)
-        for other in family(model):
-            self.plan.writes.get(other, {}).pop(pk, None)
+        for other in self.plan.writes.keys() & {*family(model)}:
+            self.plan.writes[other].discard(pk)
 
     def remote_keys(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, Any]:
         """The keys under which REMOTE's log may know objects, also rows that are gone there."""
@@ -152,7 +151,7 @@ class Companions:
             return None
         return self.counterparts.translated(root, pk)
 
-    def _bring_along(self, model: type[Model], changes: list[Change]) -> None:
+    def _bring_along(self, model: type[Model], changes: Changes) -> None:
         """Add to the plan what rows need on REMOTE: the targets of their foreign keys."""
         skip = skipped_fields(model)
         fields = [
@@ -163,9 +162,9 @@ class Companions:
         generic = [field for field in generic_foreign_keys(model) if field.name not in skip]
         if not fields and not generic:
             return
-        by_pk = {c.pk: c for c in changes if self.holds.get(model, c.pk) is None}
+        pks = [pk for pk in changes if self.holds.get(model, pk) is None]
         links = {link: parent for parent, link in parents(model).items()}
-        for chunk in batched(by_pk, conf.batch_size):
+        for chunk in batched(pks, conf.batch_size):
             names = [field.attname for field in fields]
             for one in generic:
                 type_field: Any = model._meta.get_field(one.ct_field)
@@ -173,32 +172,32 @@ class Companions:
             rows = list(self.source.rows(model, chunk, names))
             for index, field in enumerate(fields, start=1):
                 if field in links:
-                    own = {row[index]: by_pk[row[0]] for row in rows if row[index] is not None}
-                    self._write_parents(links[field], own)
+                    own = {row[index]: row[0] for row in rows if row[index] is not None}
+                    self._write_parents(links[field], own, changes)
                 else:
                     self._need_targets(model, field, [(row[0], row[index]) for row in rows])
             for index, _ in enumerate(generic):
                 at = 1 + len(fields) + 2 * index
                 self._need_generic(model, [(row[0], row[at], row[at + 1]) for row in rows])
 
-    def _write_parents(self, parent: type[Model], children: dict[Any, Change]) -> None:
-        """A changed child may have changed its row in the parent's table as well."""
+    def _write_parents(
+        self, parent: type[Model], children: dict[Any, Any], changes: Changes
+    ) -> None:
+        """A changed child may have changed its row in the parent's table as well. ``children``:
+        the parents' keys -> their own."""
         if not self._may_have(parent, [(parent, pk) for pk in children]):
             return
         self.counterparts.resolve(parent, children)
-        self.add(
-            parent,
-            [
-                Change(
-                    pk=pk,
-                    made=child.made,
-                    origin=child.origin,
-                    recreated=child.recreated,
-                    logged=False,
-                )
-                for pk, child in children.items()
-            ],
-        )
+        rows = Changes()
+        for pk, child in children.items():
+            rows.put(
+                pk,
+                changes.made[child],
+                changes.origin.get(child, ""),
+                recreated=child in changes.recreated,
+                logged=False,
+            )
+        self.add(parent, rows)
 
     def _need_targets(
         self, model: type[Model], field: ForeignKey[Any, Any], pairs: list[tuple[Any, Any]]

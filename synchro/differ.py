@@ -28,7 +28,7 @@ from synchro.graph import (
 )
 from synchro.keys import load_key, natural_lookup, object_id
 from synchro.names import model_named
-from synchro.plan import Agenda, Deletion
+from synchro.plan import Agenda, Changes, Deletion
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.sql import holds_plain_json
@@ -94,16 +94,16 @@ class Differ:
                 remote_key=None if there is None else object_id(root, there),
             )
         for model in models:
-            changes = self.agenda.writes.get(model, {})
+            changes = self.agenda.writes.get(model, Changes())
             own = [pk for pk in pks if pk in changes]
             for pk in own:
                 entry = entries[pk]
                 if len(descendants(model)) <= len(descendants(model_named(entry.model))):
                     entry.model = model._meta.label_lower
-                if not changes[pk].logged and not entry.reason:
-                    entry.reason = "needed"
-                elif changes[pk].logged:
+                if pk not in changes.unlogged:
                     entry.reason = ""
+                elif not entry.reason:
+                    entry.reason = "needed"
             self._compare_rows(model, own, entries)
             self._name(model, pks, entries)
         for model in models:
@@ -179,7 +179,7 @@ class Differ:
         pks: list[Any],
         entries: dict[Any, Entry],
     ) -> None:
-        changes = self.agenda.links.get((model, field.name), {})
+        changes = self.agenda.links.get((model, field.name), ())
         own = [pk for pk in pks if pk in changes]
         if not own:
             return

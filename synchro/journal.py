@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from synchro.keys import object_ids
 from synchro.log import Sealed, stored, stored_all
 from synchro.models import DELETION, ChangeLog
 from synchro.nodes import Side, peer
-from synchro.plan import Change, Deletion, LinkChange
+from synchro.plan import Changes, Deletion
 from synchro.references import References
 from synchro.sql import insert_columns
 
@@ -42,23 +42,58 @@ class Journal:
         self,
         model: type[Model],
         action: int,
-        changes: Sequence[tuple[Any, Change | LinkChange | Deletion]],
+        keys: Mapping[Any, Any],
+        changes: Changes,
         *,
         field: str = "",
     ) -> None:
-        """Log what was replayed, (REMOTE key, change), with its origin and its time there."""
-        if not changes or not self.remote.has_tables:
+        """Log what was replayed (LOCAL key -> REMOTE key), with its origin and its time there."""
+        self._log(
+            model,
+            action,
+            {
+                "object_id": object_ids(model, list(keys.values())),
+                "origin": [changes.origin.get(pk, "") for pk in keys],
+                "origin_date": [changes.made[pk] for pk in keys],
+            },
+            field=field,
+        )
+
+    def forget(self, model: type[Model], deletions: Iterable[Deletion]) -> None:
+        """Log deletions, and drop the references of the rows that are gone."""
+        gone = list(deletions)
+        self._log(
+            model,
+            DELETION,
+            {
+                "object_id": object_ids(model, [deletion.remote_pk for deletion in gone]),
+                "origin": [deletion.origin for deletion in gone],
+                "origin_date": [deletion.made for deletion in gone],
+                "key": [deletion.key for deletion in gone],
+            },
+        )
+        if identity(model) is model:
+            self.references.drop(
+                model,
+                [deletion.pk for deletion in gone if deletion.pk is not None],
+                [deletion.remote_pk for deletion in gone],
+            )
+
+    def _log(
+        self,
+        model: type[Model],
+        action: int,
+        columns: dict[str, list[Any]],
+        *,
+        field: str = "",
+    ) -> None:
+        """Write rows into REMOTE's log. An empty origin stands for LOCAL."""
+        if not columns["object_id"] or not self.remote.has_tables:
             return
-        alias = self.remote.alias
+        alias, uid = self.remote.alias, self.local.uid
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
-        uid = self.local.uid
-        columns: dict[str, Sequence[Any]] = {
-            "object_id": object_ids(model, [remote_pk for remote_pk, _ in changes]),
-            "origin": [change.origin or uid for _, change in changes],
-            "origin_date": stored_all(change.made for _, change in changes),
-        }
-        if action == DELETION:
-            columns["key"] = [getattr(change, "key", None) for _, change in changes]
+        columns["origin"] = [origin or uid for origin in columns["origin"]]
+        columns["origin_date"] = stored_all(columns["origin_date"])
         insert_columns(
             alias,
             ChangeLog,
@@ -71,17 +106,6 @@ class Journal:
                 "field": field,
             },
         )
-
-    def forget(self, model: type[Model], deletions: Iterable[Deletion]) -> None:
-        """Log deletions, and drop the references of the rows that are gone."""
-        gone = list(deletions)
-        self.log(model, DELETION, [(deletion.remote_pk, deletion) for deletion in gone])
-        if identity(model) is model:
-            self.references.drop(
-                model,
-                [deletion.pk for deletion in gone if deletion.pk is not None],
-                [deletion.remote_pk for deletion in gone],
-            )
 
     def finish(self, counterparts: Counterparts, sealed: Sealed) -> None:
         """Write down what was matched by natural key, and up to where REMOTE has been brought."""

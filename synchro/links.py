@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
@@ -15,7 +15,7 @@ from synchro.graph import concrete, ends, through
 from synchro.halving import settle
 from synchro.holds import ADVICE
 from synchro.models import M2M_CHANGE, NEEDS_HELD, REFUSED
-from synchro.plan import LinkChange
+from synchro.plan import Changes
 from synchro.receivers import needs_link_signals
 from synchro.remotes.database import DatabaseEnd
 from synchro.sql import TableWriter
@@ -28,10 +28,7 @@ Link = tuple[Any, Any]
 class LinkWriter:
     """Makes the links of objects in one field equal."""
 
-    def __init__(
-        self, work: Work, model: type[Model], name: str, changes: Mapping[Any, LinkChange]
-    ) -> None:
-        """``changes``: by key on LOCAL."""
+    def __init__(self, work: Work, model: type[Model], name: str, changes: Changes) -> None:
         self.work = work
         self.model = model
         self.name = name
@@ -53,7 +50,8 @@ class LinkWriter:
             self.work.journal.log(
                 self.model,
                 M2M_CHANGE,
-                [(self.known[pk], self.changes[pk]) for pk in self._touched],
+                {pk: self.known[pk] for pk in self._touched},
+                self.changes,
                 field=self.name,
             )
             done += len(chunk)

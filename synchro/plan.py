@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -148,19 +148,82 @@ class Logged:
         return found
 
 
-@dataclass(slots=True, kw_only=True)
-class Change:
-    """What is to be done with one object on REMOTE. Keys only, never values."""
+class Changes:
+    """What is to be done with objects of one model, or with their links in one many-to-many field,
+    by primary key on LOCAL. Keys and times only, never values; what few changes have is kept for
+    those alone, so that many take little memory."""
 
-    pk: Any
-    """The primary key on LOCAL."""
-    made: datetime
-    origin: str = ""
-    """The node on which it was made; empty if on LOCAL."""
-    recreated: bool = False
-    """The row on REMOTE is to become as good as new: no old links, defaults in skipped fields."""
-    logged: bool = True
-    """False for a row that is brought along because another one needs it."""
+    __slots__ = ("made", "origin", "recreated", "unlogged")
+
+    def __init__(self) -> None:
+        self.made: dict[Any, datetime] = {}
+        """When each was changed."""
+        self.origin: dict[Any, str] = {}
+        """The node on which it was changed, if not on LOCAL."""
+        self.recreated: set[Any] = set()
+        """Rows on REMOTE that are to become as good as new: no old links, defaults in skipped
+        fields."""
+        self.unlogged: set[Any] = set()
+        """What is brought along because something else needs it."""
+
+    def __contains__(self, pk: Any) -> bool:
+        return pk in self.made
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.made)
+
+    def __len__(self) -> int:
+        return len(self.made)
+
+    def put(
+        self,
+        pk: Any,
+        made: datetime,
+        origin: str = "",
+        *,
+        recreated: bool = False,
+        logged: bool = True,
+    ) -> None:
+        """Note one change, in place of an earlier one."""
+        if pk in self.made:
+            self._forget_more(pk)
+        self.made[pk] = made
+        if origin:
+            self.origin[pk] = origin
+        if recreated:
+            self.recreated.add(pk)
+        if not logged:
+            self.unlogged.add(pk)
+
+    def discard(self, pk: Any) -> None:
+        if self.made.pop(pk, None) is not None:
+            self._forget_more(pk)
+
+    def _forget_more(self, pk: Any) -> None:
+        self.origin.pop(pk, None)
+        self.recreated.discard(pk)
+        self.unlogged.discard(pk)
+
+    def update(self, others: Changes) -> None:
+        """Note other changes, in place of earlier ones of the same objects."""
+        for pk in self.made.keys() & others.made.keys():
+            self._forget_more(pk)
+        self.made.update(others.made)
+        self.origin.update(others.origin)
+        self.recreated |= others.recreated
+        self.unlogged |= others.unlogged
+
+    def take(self, pks: Iterable[Any]) -> Changes:
+        """Hand over the changes of some objects, which are all there."""
+        taken = Changes()
+        taken.made = {pk: self.made.pop(pk) for pk in pks}
+        if self.origin:
+            taken.origin = {pk: self.origin.pop(pk) for pk in taken.made if pk in self.origin}
+        taken.recreated = self.recreated & taken.made.keys()
+        taken.unlogged = self.unlogged & taken.made.keys()
+        self.recreated -= taken.recreated
+        self.unlogged -= taken.unlogged
+        return taken
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,16 +242,6 @@ class Deletion:
 
 Deletions = dict[type[Model], dict[Any, Deletion]]
 """Per model, by primary key on REMOTE."""
-
-
-@dataclass(slots=True, kw_only=True)
-class LinkChange:
-    """The links of one object in one many-to-many field are to be made equal."""
-
-    pk: Any
-    made: datetime
-    origin: str = ""
-    logged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,10 +267,10 @@ class Skipped:
 class Agenda:
     """A run as data, before anything is written."""
 
-    writes: dict[type[Model], dict[Any, Change]] = field(default_factory=dict)
-    """Per model, in the order of replay, by primary key on LOCAL."""
-    links: dict[tuple[type[Model], str], dict[Any, LinkChange]] = field(default_factory=dict)
-    """Per many-to-many field (model, name), by primary key on LOCAL."""
+    writes: dict[type[Model], Changes] = field(default_factory=dict)
+    """Per model, in the order of replay."""
+    links: dict[tuple[type[Model], str], Changes] = field(default_factory=dict)
+    """Per many-to-many field (model, name)."""
     deletions: dict[type[Model], dict[Any, Deletion]] = field(default_factory=dict)
     """Per model, in the order of replay, by primary key on REMOTE."""
     kept: dict[type[Model], set[Any]] = field(default_factory=dict)
@@ -226,16 +279,8 @@ class Agenda:
 
     def size(self) -> int:
         """How many rows, changes of links and deletions there are."""
-        parts: list[Mapping[Any, Any]] = [*self.writes.values(), *self.links.values()]
+        parts: list[Sized] = [*self.writes.values(), *self.links.values()]
         return sum(len(part) for part in (*parts, *self.deletions.values()))
 
     def is_empty(self) -> bool:
         return not (self.writes or self.links or self.deletions)
-
-    def __iter__(self) -> Iterator[Change | LinkChange | Deletion]:
-        for changes in self.writes.values():
-            yield from changes.values()
-        for links in self.links.values():
-            yield from links.values()
-        for deletions in self.deletions.values():
-            yield from deletions.values()

@@ -39,12 +39,11 @@ from synchro.keys import (
 from synchro.models import NEEDS_HELD, UNREADABLE
 from synchro.plan import (
     Agenda,
-    Change,
+    Changes,
     Collapse,
     Collapsed,
     Deletion,
     Deletions,
-    LinkChange,
 )
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
@@ -56,12 +55,12 @@ class _Wanted:
 
     def __init__(self) -> None:
         self.gone: dict[Any, Collapsed] = {}
-        self.written: dict[Any, Change] = {}
+        self.written = Changes()
         self.vanished: set[Any] = set()
         """Of these, the ones that are not there."""
-        self.recreated: dict[Any, LinkChange] = {}
-        """Objects that were deleted and made again: all of their links."""
-        self.links: dict[str, dict[Any, LinkChange]] = {}
+        self.recreated: dict[Any, datetime] = {}
+        """Objects that were deleted and made again, all of their links with them, and when."""
+        self.links: dict[str, Changes] = {}
         """By many-to-many field; those under an empty name are of all fields."""
 
     def add(self, pk: Any, change: Collapsed, now: datetime) -> None:
@@ -69,22 +68,27 @@ class _Wanted:
         if change.deleted:
             self.gone[pk] = change
         if change.written:
-            self.written[pk] = Change(
-                pk=pk, made=made, origin=change.origin, recreated=change.recreated
-            )
+            self.written.put(pk, made, change.origin, recreated=change.recreated)
         if change.recreated:
-            self.recreated[pk] = LinkChange(pk=pk, made=made, logged=False)
+            self.recreated[pk] = made
         for link in change.links:
-            links = self.links.setdefault(link.field, {})
-            links[pk] = LinkChange(pk=pk, made=link.made, origin=link.origin)
+            links = self.links.get(link.field)
+            if links is None:
+                links = self.links[link.field] = Changes()
+            links.put(pk, link.made, link.origin)
 
-    def of(self, name: str) -> dict[Any, LinkChange]:
+    def of(self, name: str) -> Changes:
         """What is to be done with the links in one field."""
-        named = self.links.pop(name, {})
-        unnamed = self.links.get("", {})
-        if unnamed or self.recreated:
-            return {**unnamed, **named, **self.recreated}
-        return named
+        named = self.links.pop(name, Changes())
+        unnamed = self.links.get("")
+        if not unnamed and not self.recreated:
+            return named
+        found = Changes()
+        found.update(unnamed or Changes())
+        found.update(named)
+        for pk, made in self.recreated.items():
+            found.put(pk, made, logged=False)
+        return found
 
 
 class Planner:
@@ -300,7 +304,7 @@ class Planner:
     def _give_claimed_rows_to_their_new_owners(self) -> None:
         """A row that is to go, but now is the counterpart of another object, is made over."""
         for model, deletions in self.plan.deletions.items():
-            writes = self.plan.writes.get(model, {})
+            writes = self.plan.writes.get(model, Changes())
             for remote_pk, deletion in list(deletions.items()):
                 owner = self.counterparts.owner(model, remote_pk)
                 if owner is not None and owner != deletion.pk:
@@ -308,7 +312,7 @@ class Planner:
                     if deletion.pk is not None:
                         self.counterparts.known(model)[deletion.pk] = None
                     if owner in writes:
-                        writes[owner].recreated = True
+                        writes.recreated.add(owner)
 
     def _plan_surplus(self, model: type[Model], deletions: dict[Any, Deletion]) -> None:
         kept = self.plan.kept.get(identity(model), set())
@@ -330,8 +334,8 @@ class Planner:
             pks = [pk for pk in chunk if pk in present]
             self._forget_vanished_counterparts(model, pks)
             self.counterparts.resolve(model, pks, to_write=True)
-            self.rows.add(model, [written.pop(pk) for pk in pks])
-        wanted.written = {}
+            self.rows.add(model, written.take(pks))
+        wanted.written = Changes()
         self.rows.settle()
 
     def _forget_vanished_counterparts(self, model: type[Model], pks: list[Any]) -> None:
@@ -370,7 +374,7 @@ class Planner:
         self,
         model: type[Model],
         field: ManyToManyField[Any, Any],
-        links: dict[Any, LinkChange],
+        links: Changes,
         vanished: set[Any],
     ) -> None:
         other = concrete(field.related_model)
@@ -380,9 +384,9 @@ class Planner:
             for pk in links:
                 self.holds.add(model, pk, error, field=field.name)
             return
-        planned = self.plan.links.setdefault((model, field.name), {})
+        planned = self.plan.links.setdefault((model, field.name), Changes())
         for chunk in batched(list(links), conf.batch_size):
-            wanted = {pk: links.pop(pk) for pk in chunk}
+            wanted = links.take(chunk)
             present = self.source.existing(model, chunk)
             for pk in chunk:
                 if pk not in present and pk not in vanished:
@@ -390,25 +394,24 @@ class Planner:
             pks = [pk for pk in chunk if pk in present]
             self.counterparts.resolve(model, pks, to_write=True)
             if self.holds:
-                pks = [pk for pk in pks if self._may_link(model, field.name, wanted[pk])]
+                pks = [pk for pk in pks if self._may_link(model, field.name, pk, wanted)]
             found = self.rows.remote_keys(model, pks)
-            times = {pk: wanted[pk].made for pk in found if wanted[pk].logged}
+            times = {pk: wanted.made[pk] for pk in found if pk not in wanted.unlogged}
             lost = self.rivals.newer(model, field.name, times, found)
             for pk, remote in lost.items():
-                self.rows.skip_as_older(model, pk, "link", wanted[pk].made, remote, field.name)
+                self.rows.skip_as_older(model, pk, "link", wanted.made[pk], remote, field.name)
             pks = [pk for pk in pks if pk not in lost]
-            planned.update((pk, wanted[pk]) for pk in pks)
+            planned.update(wanted.take(pks))
             self.rows.need(model, pks)
             self.rows.need(other, self.source.linked(field, pks))
             self.rows.settle()
 
-    def _may_link(self, model: type[Model], name: str, change: LinkChange) -> bool:
+    def _may_link(self, model: type[Model], name: str, pk: Any, links: Changes) -> bool:
         """Whether the links of an object can be replayed: neither they are held, nor an object
         that REMOTE lacks or that is made anew."""
-        pk = change.pk
         if self.holds.get(model, pk, name) is not None:
             return False
-        there = change.logged and self.counterparts.get(model, pk) is not None
+        there = pk not in links.unlogged and self.counterparts.get(model, pk) is not None
         if there or self.holds.get(model, pk) is None:
             return True
         error = self.holds.lacks(model, pk, model, pk)

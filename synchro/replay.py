@@ -60,7 +60,7 @@ def replay(
     )
     for model, changes in plan.writes.items():
         known = counterparts.known(model)
-        again = [known.get(change.pk) for change in changes.values() if change.recreated]
+        again = [known.get(pk) for pk in changes if pk in changes.recreated]
         again = [key for key in again if key is not None]
         for key in again:
             holds.touch(model, key)

@@ -21,7 +21,7 @@ from synchro.graph import (
     target,
 )
 from synchro.keys import load_object_id, object_id
-from synchro.plan import Change
+from synchro.plan import Changes
 from synchro.remotes.base import Source
 
 Row = dict[str, Any]
@@ -42,7 +42,7 @@ class Translator:
         source: Source,
         counterparts: Counterparts,
         model: type[Model],
-        writes: Mapping[type[Model], Mapping[Any, Change]],
+        writes: Mapping[type[Model], Changes],
     ) -> None:
         self.source = source
         self.counterparts = counterparts
@@ -79,7 +79,7 @@ class Translator:
         values = {row[name] for row in rows.values() if row[name] is not None}
         self.counterparts.resolve(other, values)
         known = self.counterparts.known(other)
-        coming = self.writes.get(other, {})
+        coming = self.writes.get(other, ())
         for pk, row in rows.items():
             value = row[name]
             if value is None:
@@ -120,7 +120,7 @@ class Translator:
                     continue
             self.counterparts.resolve(other, keys.values())
             known = self.counterparts.known(other)
-            coming = self.writes.get(other, {})
+            coming = self.writes.get(other, ())
             for pk, key in keys.items():
                 if known.get(key) is not None:
                     rows[pk][id_field.attname] = as_generic_id(id_field, other, known[key])

@@ -14,7 +14,7 @@ from synchro.exceptions import SynchroError
 from synchro.graph import family
 from synchro.holds import Holds
 from synchro.journal import Journal
-from synchro.plan import Change
+from synchro.plan import Changes
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.results import Done
@@ -38,8 +38,8 @@ class Work:
     counterparts: Counterparts
     journal: Journal
     holds: Holds
-    writes: Mapping[type[Model], dict[Any, Change]]
-    """The plan's rows to write, by key on LOCAL. Those that are held are taken out."""
+    writes: Mapping[type[Model], Changes]
+    """The plan's rows to write. Those that are held are taken out."""
     careful: bool = False
     """Whether foreign keys are checked set by set, since the COMMIT refused some."""
     record: dict[tuple[str, str], Done] = field(default_factory=dict)
@@ -55,8 +55,8 @@ class Work:
         half_done = how.pop("half_done", False) or bool(model._meta.parents)
         remote_pk = self.counterparts.get(model, pk)
         self.holds.add(model, pk, error, remote_pk=remote_pk, half_done=half_done, **how)
-        for other in family(model):
-            self.writes.get(other, {}).pop(pk, None)
+        for other in self.writes.keys() & {*family(model)}:
+            self.writes[other].discard(pk)
 
     def done(self, model: type[Model], action: str, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Note with which objects something was done: keys on LOCAL and REMOTE."""

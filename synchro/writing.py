@@ -25,7 +25,7 @@ from synchro.holds import ADVICE
 from synchro.keys import natural_lookup
 from synchro.keysets import KeySet
 from synchro.models import ADDITION, CHANGE, NEEDS_HELD
-from synchro.plan import Change
+from synchro.plan import Changes
 from synchro.receivers import needs_save
 from synchro.saving import ObjectSaver
 from synchro.sql import TableWriter, holds_plain_json, key_values
@@ -42,7 +42,7 @@ class ModelWriter:
         self,
         work: Work,
         model: type[Model],
-        changes: Mapping[Any, Change],
+        changes: Changes,
         doomed: set[Any],
     ) -> None:
         self.work = work
@@ -256,7 +256,7 @@ class ModelWriter:
         for pk, row in rows.items():
             if pk not in present:
                 new[pk] = row
-            elif self.changes[pk].recreated:
+            elif pk in self.changes.recreated:
                 again[pk] = row
             else:
                 old[pk] = row
@@ -469,7 +469,7 @@ class ModelWriter:
         known = self.counterparts.known(model)
         journal.refer(model, {pk: known[pk] for pk in (*new, *old)})
         for rows, action in ((new, ADDITION), (old, CHANGE)):
-            journal.log(model, action, [(known[pk], self.changes[pk]) for pk in rows])
+            journal.log(model, action, {pk: known[pk] for pk in rows}, self.changes)
         self.work.done(model, "create", ((pk, known[pk]) for pk in new))
         self.work.done(model, "update", ((pk, known[pk]) for pk in old))
 
