@@ -84,7 +84,9 @@ class Companions:
         planned = self.plan.writes.setdefault(model, Changes())
         for pk in [pk for pk in changes if pk in planned]:
             again = changes.take([pk])
-            if pk in planned.unlogged and not again.unlogged:
+            # One object may have two keys in the log: by hand, or that of a proxy.
+            later = pk in planned.unlogged or planned.made[pk] < again.made[pk]
+            if later and not again.unlogged:
                 planned.update(again)
         if changes:
             planned.update(changes)

@@ -5,6 +5,7 @@ Only keys are read here (primary keys, foreign keys, natural keys), set by set.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -55,40 +56,51 @@ class _Wanted:
 
     def __init__(self) -> None:
         self.gone: dict[Any, Collapsed] = {}
-        self.written = Changes()
+        self.written: deque[Changes] = deque()
+        """In portions, each of which is let go of as soon as it is planned."""
         self.vanished: set[Any] = set()
         """Of these, the ones that are not there."""
         self.recreated: dict[Any, datetime] = {}
         """Objects that were deleted and made again, all of their links with them, and when."""
-        self.links: dict[str, Changes] = {}
-        """By many-to-many field; those under an empty name are of all fields."""
+        self.links: dict[str, deque[Changes]] = {}
+        """By many-to-many field, in portions; those under an empty name are of all fields."""
 
-    def add(self, pk: Any, change: Collapsed, now: datetime) -> None:
-        made = change.made or now
-        if change.deleted:
-            self.gone[pk] = change
-        if change.written:
-            self.written.put(pk, made, change.origin, recreated=change.recreated)
-        if change.recreated:
-            self.recreated[pk] = made
-        for link in change.links:
-            links = self.links.get(link.field)
-            if links is None:
-                links = self.links[link.field] = Changes()
-            links.put(pk, link.made, link.origin)
+    def add(self, found: Iterable[tuple[Any, Collapsed]], now: datetime) -> None:
+        """Add a portion; what has no key is left out."""
+        written = Changes()
+        by_field: dict[str, Changes] = {}
+        for pk, change in found:
+            if pk is None:
+                continue
+            made = change.made or now
+            if change.deleted:
+                self.gone[pk] = change
+            if change.written:
+                written.put(pk, made, change.origin, recreated=change.recreated)
+            if change.recreated:
+                self.recreated[pk] = made
+            for link in change.links:
+                links = by_field.get(link.field)
+                if links is None:
+                    links = by_field[link.field] = Changes()
+                links.put(pk, link.made, link.origin)
+        if written:
+            self.written.append(written)
+        for name, links in by_field.items():
+            self.links.setdefault(name, deque()).append(links)
 
-    def of(self, name: str) -> Changes:
-        """What is to be done with the links in one field."""
-        named = self.links.pop(name, Changes())
-        unnamed = self.links.get("")
+    def of(self, name: str) -> deque[Changes]:
+        """What is to be done with the links in one field, in portions."""
+        named = self.links.pop(name, deque())
+        unnamed = self.links.get("", ())
         if not unnamed and not self.recreated:
             return named
         found = Changes()
-        found.update(unnamed or Changes())
-        found.update(named)
+        for part in (*unnamed, *named):
+            found.update(part)
         for pk, made in self.recreated.items():
             found.put(pk, made, logged=False)
-        return found
+        return deque(found.take(chunk) for chunk in batched(list(found), conf.batch_size))
 
 
 class Planner:
@@ -144,16 +156,22 @@ class Planner:
                 for text in objects:
                     self.holds.add_unread(label, text, error)
                 continue
-            wanted = by_model[model] = _Wanted()
-            for text in list(objects):
-                change = objects.pop(text)
-                try:
-                    pk = self._pk(model, text)
-                except PlanError as error:
-                    self.holds.add_unread(label, text, error)
-                else:
-                    wanted.add(pk, change, self.now)
+            # A proxy may have a label of its own in the log.
+            wanted = by_model.setdefault(model, _Wanted())
+            for texts in batched(list(objects), conf.batch_size):
+                wanted.add(
+                    ((self._pk_or_held(model, label, text), objects.pop(text)) for text in texts),
+                    self.now,
+                )
         return by_model
+
+    def _pk_or_held(self, model: type[Model], label: str, text: str) -> Any:
+        """The primary key in a text of the log; None where it cannot be read, which is held."""
+        try:
+            return self._pk(model, text)
+        except PlanError as error:
+            self.holds.add_unread(label, text, error)
+            return None
 
     def _model(self, label: str) -> type[Model]:
         try:
@@ -324,21 +342,19 @@ class Planner:
     # -- writes
 
     def _plan_writes(self, model: type[Model], wanted: _Wanted) -> None:
-        written = wanted.written
-        for chunk in batched(list(written), conf.batch_size):
-            present = self.source.existing(model, chunk)
-            for pk in chunk:
-                if pk not in present:
-                    wanted.vanished.add(pk)
-                    self.rows.skip_as_vanished(model, pk, "write")
-            pks = [pk for pk in chunk if pk in present]
-            self._forget_vanished_counterparts(model, pks)
-            self.counterparts.resolve(model, pks, to_write=True)
-            self.rows.add(model, written.take(pks))
-        wanted.written = Changes()
+        while wanted.written:
+            changes = wanted.written.popleft()
+            present = self.source.existing(model, changes)
+            for pk in [pk for pk in changes if pk not in present]:
+                wanted.vanished.add(pk)
+                self.rows.skip_as_vanished(model, pk, "write")
+                changes.discard(pk)
+            self._forget_vanished_counterparts(model, changes)
+            self.counterparts.resolve(model, changes, to_write=True)
+            self.rows.add(model, changes)
         self.rows.settle()
 
-    def _forget_vanished_counterparts(self, model: type[Model], pks: list[Any]) -> None:
+    def _forget_vanished_counterparts(self, model: type[Model], pks: Iterable[Any]) -> None:
         """A tombstone under another label of the family may have resolved the key already."""
         if len(family(model)) == 1:
             return
@@ -374,24 +390,25 @@ class Planner:
         self,
         model: type[Model],
         field: ManyToManyField[Any, Any],
-        links: Changes,
+        links: deque[Changes],
         vanished: set[Any],
     ) -> None:
         other = concrete(field.related_model)
         try:
             self.rows.require(other)
         except PlanError as error:
-            for pk in links:
-                self.holds.add(model, pk, error, field=field.name)
+            for part in links:
+                for pk in part:
+                    self.holds.add(model, pk, error, field=field.name)
             return
         planned = self.plan.links.setdefault((model, field.name), Changes())
-        for chunk in batched(list(links), conf.batch_size):
-            wanted = links.take(chunk)
-            present = self.source.existing(model, chunk)
-            for pk in chunk:
+        while links:
+            wanted = links.popleft()
+            present = self.source.existing(model, wanted)
+            for pk in wanted:
                 if pk not in present and pk not in vanished:
                     self.rows.skip_as_vanished(model, pk, "link", field.name)
-            pks = [pk for pk in chunk if pk in present]
+            pks = [pk for pk in wanted if pk in present]
             self.counterparts.resolve(model, pks, to_write=True)
             if self.holds:
                 pks = [pk for pk in pks if self._may_link(model, field.name, pk, wanted)]
