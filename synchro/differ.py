@@ -13,6 +13,7 @@ from django.db.models import Field, ManyToManyField, Model
 
 from synchro.chunks import batched
 from synchro.conf import conf
+from synchro.conversion import holds_plain_json
 from synchro.counterparts import Counterparts
 from synchro.entries import CREATE, DELETE, NO_CHANGE, SKIP, UPDATE, Entry, plain
 from synchro.exceptions import NaturalKeyError
@@ -31,7 +32,6 @@ from synchro.names import model_named
 from synchro.plan import Agenda, Changes, Deletion
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
-from synchro.sql import holds_plain_json
 from synchro.translate import Awaited, Translator
 
 

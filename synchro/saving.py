@@ -11,9 +11,10 @@ from django.db.models import DateField, DateTimeField, Field, FileField, Model, 
 
 from synchro.chunks import batched
 from synchro.conf import conf
+from synchro.conversion import holds_plain_json
 from synchro.graph import columns, has_automatic_key, parents
 from synchro.remotes.database import DatabaseEnd
-from synchro.sql import TableWriter, holds_plain_json, key_values
+from synchro.sql import TableWriter, key_values
 
 Row = dict[str, Any]
 """Attribute -> value, as synchro carries it."""

@@ -8,34 +8,23 @@ interface; the plain way works on all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
 from itertools import count
-from math import isfinite, isnan
 from typing import Any, Final, cast
 
-from django.conf import settings
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import (
     BinaryField,
-    BooleanField,
     CompositePrimaryKey,
-    DateField,
-    DateTimeField,
-    DecimalField,
     Field,
-    FloatField,
-    JSONField,
     Model,
 )
 from django.db.models.sql import InsertQuery
 
 from synchro.chunks import batched, transposed
-from synchro.keys import key_field
+from synchro.conversion import converter
 from synchro.loading.base import Columns, portions
 from synchro.loading.vendors import loader
-from synchro.members import NUMBERS, TEXTS
 from synchro.reserving import reserve_keys
 from synchro.transient import is_transient
 
@@ -43,101 +32,6 @@ Row = Sequence[Any]
 
 _ROWS_OF_NOTHING: Final = 1000
 """So many rows without values one statement inserts."""
-_SQLITE_DIGITS: Final = 15
-_NAIVE: Final = ("sqlite", "mysql")
-"""To these databases times go as text without a zone, in that of the connection."""
-
-# The drivers take the values of such fields as they give them. (That of SQLite gives times of day
-# that it does not take.)
-_KEPT_BY_DRIVERS: Final = frozenset(
-    {BooleanField, DateField, DateTimeField, DecimalField, FloatField}
-)
-
-
-def holds_plain_json(field: Field[Any, Any]) -> bool:
-    """Whether a JSON field may be carried as text: only so JSON null and SQL NULL differ."""
-    return (
-        isinstance(field, JSONField)
-        and type(field).get_db_prep_value is JSONField.get_db_prep_value
-        and type(field).from_db_value is JSONField.from_db_value
-    )
-
-
-def converter(
-    field: Field[Any, Any], connection: BaseDatabaseWrapper
-) -> Callable[[Any], Any] | None:
-    """What makes a stored value of a Python one; None if they are the same. Raises ValueError
-    where the database cannot hold the value exactly."""
-    kind: Any = key_field(field) if field.remote_field is not None else field
-    if holds_plain_json(field) or type(kind) in NUMBERS or type(kind) in TEXTS:
-        return None
-
-    def convert(value: Any) -> Any:
-        return field.get_db_prep_save(value, connection=connection)
-
-    if type(field) is DateTimeField and settings.USE_TZ and connection.vendor in _NAIVE:
-        zone = connection.timezone
-        last: Any = None
-        text = ""
-
-        def convert_time(value: Any) -> Any:
-            # What Django makes of it, in one step instead of a dozen.
-            nonlocal last, text
-            if value is last and last is not None:
-                return text
-            if type(value) is datetime and value.tzinfo is zone is UTC:
-                last, text = value, value.isoformat(" ")[: -len("+00:00")]
-                return text
-            if type(value) is datetime and value.tzinfo is not None:
-                return str(value.astimezone(zone).replace(tzinfo=None))
-            return convert(value)
-
-        return convert_time
-
-    if type(field) is DateTimeField and settings.USE_TZ:
-
-        def keep_time(value: Any) -> Any:
-            aware = type(value) is datetime and value.tzinfo is not None
-            return value if aware else convert(value)
-
-        return keep_time
-
-    if connection.vendor == "sqlite" and isinstance(field, DecimalField):
-
-        def convert_decimal(value: Any) -> Any:
-            if isinstance(value, Decimal) and (
-                not value.is_finite() or len(value.normalize().as_tuple().digits) > _SQLITE_DIGITS
-            ):
-                raise ValueError(
-                    f"{field.name}: SQLite keeps {_SQLITE_DIGITS} digits of a decimal, "
-                    f"{value} has more"
-                )
-            return convert(value)
-
-        return convert_decimal
-    if connection.vendor in ("sqlite", "mysql") and isinstance(kind, FloatField):
-        holds = _holds_infinity if connection.vendor == "sqlite" else isfinite
-
-        def convert_float(value: Any) -> Any:
-            if isinstance(value, float) and not holds(value):
-                raise ValueError(f"{field.name}: {connection.display_name} cannot hold {value}")
-            return convert(value)
-
-        return convert_float
-    return convert
-
-
-def passes_through(
-    field: Field[Any, Any], source: BaseDatabaseWrapper, target: BaseDatabaseWrapper
-) -> bool:
-    """Whether a column's values may go from one database to another as the driver gives them:
-    both store them alike, and Django would only turn them to and fro."""
-    return (
-        type(field) in _KEPT_BY_DRIVERS
-        and source.vendor == target.vendor
-        and source.timezone_name == target.timezone_name
-        and type(source) is type(target)
-    )
 
 
 class TableWriter:
@@ -435,11 +329,6 @@ def _converted(
 def key_values(model: type[Model], pk: Any) -> tuple[Any, ...]:
     """A primary key as the values of its fields."""
     return tuple(pk) if isinstance(model._meta.pk, CompositePrimaryKey) else (pk,)
-
-
-def _holds_infinity(value: float) -> bool:
-    """SQLite stores infinity, and NULL for nan."""
-    return not isnan(value)
 
 
 def _needs_own_placeholder(field: Field[Any, Any]) -> bool:

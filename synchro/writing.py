@@ -11,6 +11,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.db.models import DateField, Field, Model, TimeField
 
+from synchro.conversion import holds_plain_json
 from synchro.exceptions import PlanError, ReplayError
 from synchro.graph import (
     columns,
@@ -28,7 +29,7 @@ from synchro.models import ADDITION, CHANGE, NEEDS_HELD
 from synchro.plan import Changes
 from synchro.receivers import needs_save
 from synchro.saving import ObjectSaver
-from synchro.sql import TableWriter, holds_plain_json, key_values
+from synchro.sql import TableWriter, key_values
 from synchro.transient import is_transient
 from synchro.translate import Translator
 from synchro.uniques import Releaser, unique_groups

@@ -29,7 +29,7 @@ LAYERS = [
     ["capture", "entries"],
     ["conflicts", "plan", "preview", "receivers"],
     ["log"],
-    ["histories", "loading.base", "reserving"],
+    ["conversion", "histories", "loading.base", "reserving"],
     ["loading.mysql", "loading.postgresql", "loading.sqlite"],
     ["loading.vendors"],
     ["sql", "remotes.base"],

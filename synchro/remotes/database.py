@@ -22,6 +22,7 @@ from django.db.models.functions import Cast
 
 from synchro.asis import AsIs
 from synchro.chunks import batched
+from synchro.conversion import holds_plain_json, passes_through
 from synchro.exceptions import PlanError
 from synchro.graph import (
     ends,
@@ -36,7 +37,6 @@ from synchro.keysets import KeySet
 from synchro.members import are_numbers, members, members_of
 from synchro.nodes import Side
 from synchro.remotes.base import AmbiguousKey, End, Source
-from synchro.sql import holds_plain_json, passes_through
 from synchro.transient import is_lost, is_transient
 
 _KEYS_PER_QUERY = 2000
