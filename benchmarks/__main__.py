@@ -11,7 +11,7 @@ BENCH_ROUNDS
     how often each contender is run, in turn with the others; 5 unless set. A fifth of that from
     50,000 objects on, and at most three times for what is not one of the main measurements
 BENCH_QUICK
-    if set: 5,000 objects, two rounds, no plot, the main measurements only; two to three minutes
+    if set: 5,000 objects, two rounds, no plot, the main measurements only; about two minutes
 BENCH_CITIES
     how many cities of the real data; all 234,908 unless set, 0 leaves them out
 BENCH_ONLY
