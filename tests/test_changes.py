@@ -1,0 +1,67 @@
+"""The changes of a plan beside a plain dictionary of them."""
+
+from __future__ import annotations
+
+import datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synchro.plan import Changes
+
+keys = st.integers(0, 5)
+changes = st.tuples(
+    st.datetimes(timezones=st.just(datetime.UTC)),
+    st.sampled_from(["", "", "other", "third"]),
+    st.booleans(),
+    st.booleans(),
+)
+steps = st.one_of(
+    st.tuples(st.just("put"), keys, changes),
+    st.tuples(st.just("discard"), keys),
+    st.tuples(st.just("update"), st.dictionaries(keys, changes)),
+    st.tuples(st.just("take"), st.lists(keys, unique=True)),
+)
+
+
+def made_of(plain):
+    found = Changes()
+    for pk, (made, origin, recreated, logged) in plain.items():
+        found.put(pk, made, origin, recreated=recreated, logged=logged)
+    return found
+
+
+def plain_of(found):
+    assert {*found.origin} | found.recreated | found.unlogged <= {*found}
+    assert len(found) == len(list(found))
+    return {
+        pk: (
+            found.made[pk],
+            found.origin.get(pk, ""),
+            pk in found.recreated,
+            pk not in found.unlogged,
+        )
+        for pk in found
+    }
+
+
+@given(st.lists(steps))
+def test_changes_are_those_of_a_dictionary(story):
+    found, plain = Changes(), {}
+    for name, *arguments in story:
+        if name == "put":
+            plain[arguments[0]] = arguments[1]
+            made, origin, recreated, logged = arguments[1]
+            found.put(arguments[0], made, origin, recreated=recreated, logged=logged)
+        elif name == "discard":
+            plain.pop(arguments[0], None)
+            found.discard(arguments[0])
+        elif name == "update":
+            plain.update(arguments[0])
+            found.update(made_of(arguments[0]))
+        else:
+            some = [pk for pk in arguments[0] if pk in plain]
+            taken = found.take(some)
+            assert plain_of(taken) == {pk: plain.pop(pk) for pk in some}
+            assert list(taken) == some
+        assert list(plain_of(found).items()) == list(plain.items())
