@@ -161,14 +161,16 @@ class ModelWriter:
         rows = self._read([pk for pk in pks if pk in self.changes])
         self._leave_out_what_needs_held(rows)
         self._leave_out_what_changed(rows)
-        late = [] if force else [pk for pk in rows if self._must_wait(pk)]
+        awaiting = self.translator.awaited
+        late = [] if force else [pk for pk in rows if pk in awaiting and self._must_wait(pk)]
         for pk in late:
             del rows[pk]
         new, old, again = self._sort(rows)
         deferred = [
             (pk, field, awaited)
             for pk in rows
-            for field, awaited in self.translator.awaited.get(pk, {}).items()
+            if pk in awaiting
+            for field, awaited in awaiting[pk].items()
         ]
         self.forced = {pk for pk, field, _ in deferred if not field.null}
         for pk, field, _ in deferred:
@@ -240,7 +242,7 @@ class ModelWriter:
         return any(
             field.remote_field is not None
             and (self.by_save or not field.null or field.primary_key)
-            for field in self.translator.awaited.get(pk, {})
+            for field in self.translator.awaited[pk]
         )
 
     def _sort(
