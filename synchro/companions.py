@@ -84,9 +84,10 @@ class Companions:
         planned = self.plan.writes.setdefault(model, Changes())
         for pk in [pk for pk in changes if pk in planned]:
             again = changes.take([pk])
-            # One object may have two keys in the log: by hand, or that of a proxy.
+            # One object may have two texts for its key in the log.
             later = pk in planned.unlogged or planned.made[pk] < again.made[pk]
             if later and not again.unlogged:
+                again.recreated |= planned.recreated & {pk}
                 planned.update(again)
         if changes:
             planned.update(changes)

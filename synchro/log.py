@@ -20,6 +20,7 @@ from synchro.conflicts import RemoteChange
 from synchro.exceptions import PlanError
 from synchro.members import members_of
 from synchro.models import ACTIONS, DELETION, M2M_CHANGE, Batch, ChangeLog, Node
+from synchro.names import canonical
 from synchro.nodes import SELF, own_node
 from synchro.plan import LogRow
 from synchro.triggers.tombstones import MARK, Raw, resolve_batch, resolved
@@ -214,6 +215,8 @@ def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iter
         # What many rows have in common is read once, and kept in memory once.
         text: Any = None
         last: Any = None
+        # Somebody else may have logged a model under a proxy's label as well.
+        labels: dict[str, str] = {}
         for number, label, object_id, action, logged, origin_date, field, key, origin in found:
             key = keys.get(number, key)
             if action not in _ACTIONS:
@@ -226,7 +229,7 @@ def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iter
                 made = read_time(origin_date)
                 made = made if zones else aware(made)
             row = (
-                intern(label),
+                labels.get(label) or labels.setdefault(label, intern(canonical(label))),
                 object_id,
                 action,
                 date,

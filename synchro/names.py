@@ -14,3 +14,10 @@ def model_named(label: str) -> type[Model] | None:
         return concrete(apps.get_model(label))
     except (LookupError, ValueError):
         return None
+
+
+def canonical(label: str) -> str:
+    """The label of a model as synchro writes it: small letters, never a proxy's. That of a model
+    that is not installed stays as it is."""
+    model = model_named(label)
+    return label if model is None else model._meta.label_lower

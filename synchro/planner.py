@@ -156,8 +156,7 @@ class Planner:
                 for text in objects:
                     self.holds.add_unread(label, text, error)
                 continue
-            # A proxy may have a label of its own in the log.
-            wanted = by_model.setdefault(model, _Wanted())
+            wanted = by_model[model] = _Wanted()
             for texts in batched(list(objects), conf.batch_size):
                 wanted.add(
                     ((self._pk_or_held(model, label, text), objects.pop(text)) for text in texts),

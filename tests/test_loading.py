@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sqlite3
 from typing import Any
 
 import pytest
@@ -248,6 +249,36 @@ def test_triggers_are_not_told_that_updated_rows_are_new():
             cursor.execute("DROP TRIGGER no_new_notes")
 
 
+def test_temporary_triggers_are_not_told_either():
+    connection = connections[REMOTE]
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite updates rows by INSERT ... ON CONFLICT")
+    Note.objects.using(REMOTE).bulk_create(Note(name=name) for name in "abc")
+    table = connection.ops.quote_name(Note._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TEMP TRIGGER no_new_notes BEFORE INSERT ON {table} "
+            "BEGIN SELECT RAISE(ABORT, 'a new note'); END"
+        )
+        try:
+            assert number_notes(notes(), 9)[0].startswith("UPDATE")
+        finally:
+            cursor.execute("DROP TRIGGER no_new_notes")
+
+
+def test_rows_that_are_gone_stay_gone():
+    """They are to be updated, and somebody's receiver may have deleted them."""
+    Note.objects.using(REMOTE).bulk_create(Note(name=name) for name in "abc")
+    first, *rest = notes()
+    Note.objects.using(REMOTE).filter(pk=first[0]).delete()
+    writer = note_writer()
+    with transaction.atomic(using=REMOTE):
+        writer.prepare_update()
+        writer.update([(*row[:-1], 7) for row in (first, *rest)])
+        writer.close()
+    assert notes() == [(*row[:-1], 7) for row in rest]
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -256,6 +287,7 @@ def test_triggers_are_not_told_that_updated_rows_are_new():
         "TABLE odd (id integer PRIMARY KEY, number integer, more integer NOT NULL)",
         "TABLE odd (id integer, number integer, PRIMARY KEY (id, number))",
         "VIRTUAL TABLE odd USING fts5(id, number)",
+        "TABLE odd (id integer PRIMARY KEY, number integer UNIQUE ON CONFLICT IGNORE)",
     ],
 )
 def test_tables_that_are_not_as_the_model_says_are_updated_row_by_row(made):
@@ -273,6 +305,64 @@ def test_tables_that_are_not_as_the_model_says_are_updated_row_by_row(made):
         finally:
             cursor.execute("DROP TABLE even")
             cursor.execute(f"DROP {kind} odd")
+
+
+def test_a_table_may_be_called_as_sql_calls_the_row_in_the_way():
+    connection = connections[REMOTE]
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite updates rows by INSERT ... ON CONFLICT")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE Excluded (id integer PRIMARY KEY, number integer)")
+        try:
+            assert not loader(connection).can_upsert("Excluded", ["id", "number"], ["id"])
+        finally:
+            cursor.execute("DROP TABLE Excluded")
+
+
+class Traced:
+    """What libraries that trace queries put in a cursor's place: it says that it is one."""
+
+    def __init__(self, cursor: Any) -> None:
+        self.cursor = cursor
+
+    __class__ = sqlite3.Cursor  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.cursor, name)
+
+
+def test_what_stands_in_for_a_cursor_is_no_cursor(monkeypatch):
+    connection = connections[REMOTE]
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite's own cursors are used directly")
+    create = connection.create_cursor
+    monkeypatch.setattr(connection, "create_cursor", lambda name=None: Traced(create(name)))
+    note_writer("name", "number").insert([("a", 1), ("b", 2)], returning=False)
+    monkeypatch.undo()
+    assert Note.objects.using(REMOTE).count() == 2
+
+
+def test_wrappers_are_called_as_django_calls_them():
+    """In its order, and with its marks."""
+
+    def run(statement: Any) -> list[tuple[int, bool]]:
+        seen: list[tuple[int, bool]] = []
+
+        def watcher(number: int) -> Any:
+            def watch(execute, sql, params, many, context):
+                if Note._meta.db_table in sql and sql.startswith(("INSERT", "COPY")):
+                    seen.append((number, "?" in sql))
+                return execute(sql, params, many, context)
+
+            return watch
+
+        connection = connections[REMOTE]
+        with connection.execute_wrapper(watcher(1)), connection.execute_wrapper(watcher(2)):
+            statement()
+        return seen
+
+    ours = run(lambda: note_writer("name", "number").insert([("a", 1), ("b", 2)], returning=False))
+    assert ours == run(lambda: Note.objects.using(REMOTE).create(name="c"))
 
 
 def test_who_logs_the_queries_sees_values():

@@ -471,3 +471,26 @@ def test_a_model_may_have_several_labels_in_the_log(label):
     # The later of the two times counts.
     sent = ChangeLog.objects.using(REMOTE).values_list("origin_date", flat=True)
     assert set(sent) == {first.date, again.date, second.date}
+
+
+@pytest.mark.parametrize("labels", [("noteproxy", "note"), ("note", "noteproxy")])
+def test_what_several_labels_tell_of_one_object_is_one_story(labels):
+    note = make_note()
+    synchronize()
+    assert on_remote(Note).count() == 1
+    with DisableSynchroLog():
+        Note.objects.all().delete()
+        Note.objects.create(pk=note.pk, name="again", number=2)
+    for label, action in zip(labels, (DELETION, ADDITION), strict=True):
+        ChangeLog.objects.create(label=f"testapp.{label}", object_id=note.pk, action=action)
+    result = synchronize()
+    assert_same(Note)
+    assert on_remote(Note).get().name == "again"
+    assert not result.skipped
+    with DisableSynchroLog():
+        Note.objects.all().delete()
+    for label, action in zip(labels, (CHANGE, DELETION), strict=True):
+        ChangeLog.objects.create(label=f"testapp.{label}", object_id=note.pk, action=action)
+    result = synchronize()
+    assert_same(Note)
+    assert not result.skipped

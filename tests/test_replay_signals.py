@@ -19,6 +19,7 @@ from tests.testapp.models import (
     EVENTS,
     Basket,
     Document,
+    Everything,
     Label,
     Ledger,
     Note,
@@ -351,3 +352,22 @@ def test_suspended_writes_of_receivers_on_remote_do_not_come_back():
     assert on_remote(Label).count() == 1
     synchronize_back()
     assert not Label.objects.exists()
+
+
+def test_dates_that_a_receiver_sets_stay_as_other_values_do():
+    moment = datetime.datetime(2001, 2, 3, 4, 5, 6, tzinfo=datetime.UTC)
+
+    def stamp(sender, instance, using, **kwargs):
+        if using == REMOTE:
+            instance.moment, instance.day, instance.clock = moment, moment.date(), moment.time()
+            instance.word = "stamped"
+
+    one = Everything.objects.create(code="a", text="b")
+    with connected(pre_save, Everything, stamp):
+        synchronize()
+        one.text = "c"
+        one.save()
+        synchronize()
+    found = on_remote(Everything).get()
+    assert (found.moment, found.day, found.clock) == (moment, moment.date(), moment.time())
+    assert (found.word, found.text) == ("stamped", "c")

@@ -94,7 +94,9 @@ def watched(
     connection.validate_no_broken_transaction()
     context = {"connection": connection, "cursor": cursor}
     wrapped = reduce(
-        lambda inner, wrapper: partial(wrapper, inner), connection.execute_wrappers, execute
+        lambda inner, wrapper: partial(wrapper, inner),
+        reversed(connection.execute_wrappers),
+        execute,
     )
     wrapped(sql, parameters, many, context)
 
