@@ -17,7 +17,7 @@ help:
 	@echo 'make serve   the demo in a browser, with changes to synchronize; PORT=8000'
 	@echo 'make test    run the test suite on every database that answers; ARGS="-k natural" goes to pytest'
 	@echo 'make test-faults  disturb runs at every statement; more writers, longer stories'
-	@echo 'make bench   measure speed and memory on every database that answers; BENCH_QUICK=1 for three minutes'
+	@echo 'make bench   measure speed and memory on every database that answers; BENCH_QUICK=1 for two minutes'
 	@echo 'make lint    ruff check, ruff format --check'
 	@echo 'make types   mypy'
 	@echo 'make docs    build the documentation into docs/_build/html'

@@ -82,13 +82,16 @@ class Companions:
             for pk in [pk for pk in changes if self.holds.get(model, pk) is not None]:
                 changes.discard(pk)
         planned = self.plan.writes.setdefault(model, Changes())
-        for pk in [pk for pk in changes if pk in planned]:
-            again = changes.take([pk])
-            # One object may have two texts for its key in the log.
-            later = pk in planned.unlogged or planned.made[pk] < again.made[pk]
-            if later and not again.unlogged:
-                again.recreated |= planned.recreated & {pk}
-                planned.update(again)
+        again = changes.take([pk for pk in changes if pk in planned])
+        # One object may have two texts for its key in the log.
+        later = [
+            pk
+            for pk in again
+            if pk not in again.unlogged
+            and (pk in planned.unlogged or planned.made[pk] < again.made[pk])
+        ]
+        again.recreated |= (planned.recreated - planned.unlogged) & {*later}
+        planned.update(again.take(later))
         if changes:
             planned.update(changes)
             # Not at once: a chain of parents may be longer than Python's stack.

@@ -7,8 +7,9 @@ REMOTE has no tables of synchro, references are stored on LOCAL once REMOTE has 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
@@ -25,7 +26,6 @@ from synchro.nodes import Side
 from synchro.sql import insert_objects
 
 _IDS_PER_QUERY = 2000
-_NOTHING: Final = KeyPairs()
 
 
 class References:
@@ -40,7 +40,7 @@ class References:
         """Whether there is no reference in a database, as far as this run has not made any."""
         self._saved: dict[type[Model], tuple[KeySet, KeySet]] = {}
         """The keys, on LOCAL and on REMOTE, of the references that this run has made."""
-        self._written: dict[type[Model], KeyPairs] = {}
+        self._written: defaultdict[type[Model], KeyPairs] = defaultdict(KeyPairs)
         """What REMOTE's table is known to say, and LOCAL's does not gainsay: LOCAL key -> REMOTE
         key. It need not be written again."""
 
@@ -91,12 +91,12 @@ class References:
                     certain[ids[mine]] = key
         if here == "remote_object_id":
             certain = {pk: remote_pk for remote_pk, pk in certain.items()}
-        self._written.setdefault(model, KeyPairs()).update(certain)
+        self._written[model].update(certain)
         return found
 
     def is_certain(self, model: type[Model], pk: Any, remote_pk: Any) -> bool:
         """Whether REMOTE's own table is known to say that an object stands for a row."""
-        return bool(remote_pk == self._written.get(model, _NOTHING).get(pk))
+        return bool(remote_pk == self._written[model].get(pk))
 
     @staticmethod
     def _pairs(
@@ -107,7 +107,7 @@ class References:
 
     def save(self, model: type[Model], pairs: Mapping[Any, Any]) -> None:
         """Write down LOCAL key -> REMOTE key, in place of what was known of either."""
-        written = self._written.get(model, _NOTHING)
+        written = self._written[model]
         texts = {
             object_id(model, pk): object_id(model, remote_pk)
             for pk, remote_pk in pairs.items()
@@ -132,7 +132,7 @@ class References:
 
     def drop(self, model: type[Model], pks: Iterable[Any], remote_pks: Iterable[Any]) -> None:
         """Forget what was known of deleted rows."""
-        written = self._written.get(model, _NOTHING)
+        written = self._written[model]
         gone = self._gone.setdefault(model, [])
         for pk in pks:
             written.discard(pk)
