@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from synchro.models import UNSEALED
 from testproject.config.csp import POLICY
 
 pytestmark = pytest.mark.once
@@ -119,7 +120,7 @@ def query(file: Path, statement: str) -> list[tuple[object, ...]]:
 
 
 def pending(folder: Path) -> int:
-    statement = "SELECT COUNT(*) FROM synchro_changelog WHERE batch IS NULL"
+    statement = f"SELECT COUNT(*) FROM synchro_changelog WHERE batch = {UNSEALED}"
     return query(folder / "local.sqlite3", statement)[0][0]
 
 
