@@ -259,7 +259,7 @@ def newest(
     """
     rows = (
         _of_objects(alias, labels, object_ids)
-        .order_by(F("batch").asc(nulls_last=True), "id")
+        .order_by("batch", "id")
         .values_list("object_id", "action", "field", "date", "origin_date", "origin", "batch")
     )
     return {
@@ -289,6 +289,7 @@ def contested(
     above ``after`` or not sealed yet."""
     rows = (
         _of_objects(alias, labels, object_ids)
+        # Said twice, so that the objects are looked up and not the batches, which may be many.
         .filter(Q(batch__isnull=True) | Q(batch__gt=after))
         .exclude(origin=made_by_other_than)
     )
@@ -302,7 +303,7 @@ def tombstones(alias: str, label: str, *, made_by_other_than: str) -> dict[str, 
         ChangeLog.objects.using(alias)
         .filter(label=label, action=DELETION, key__isnull=False)
         .exclude(origin=made_by_other_than)
-        .order_by(F("batch").asc(nulls_last=True), "id")
+        .order_by("batch", "id")
         .values_list("id", "object_id", "key", "date", "origin_date", "origin", "batch")
     )
     found = list(rows)

@@ -112,9 +112,10 @@ UNSEALED: Final = 2**63 - 1
 class BatchField(models.BigIntegerField):
     """The number of a batch; None until a run has seen the row.
 
-    The table has a number in either case. A row of InnoDB that grows has to move, with all that
-    is behind it in its page: giving it a number where it had none takes three to four times as
-    long as giving it another one.
+    The table has a number in either case, and what no run has seen the greatest one: it comes
+    after all batches, and is above (``__gt``) each of them. A row of InnoDB that grows has to
+    move, with all that is behind it in its page: giving it a number where it had none takes three
+    to four times as long as giving it another one.
     """
 
     def get_prep_value(self, value: Any) -> Any:

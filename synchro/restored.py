@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from django.apps import apps
 from django.db import transaction
-from django.db.models import F, Max, Model, Q, QuerySet
+from django.db.models import Max, Model, QuerySet
 
 from synchro import log
 from synchro.chunks import batched
@@ -126,7 +126,7 @@ class _Carrier:
             self._carry_log()
             self._carry_peer()
         pending = ChangeLog.objects.using(self.side.alias).exclude(origin=self.other.uid)
-        pending = pending.filter(Q(batch=None) | Q(batch__gt=self.agreed))
+        pending = pending.filter(batch__gt=self.agreed)
         self.renewal.edits = pending.count()
         return self.renewal
 
@@ -222,7 +222,7 @@ class _Carrier:
         rows = (
             ChangeLog.objects.using(self.side.alias)
             .filter(label__in=labels, object_id__in=list(object_ids))
-            .order_by(F("batch").asc(nulls_last=True), "pk")
+            .order_by("batch", "pk")
         )
         found: dict[str, list[_Entry]] = {}
         for row in rows:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import DatabaseError
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min
 
 from synchro import log
 from synchro.checkpoint import NEVER
@@ -186,7 +186,7 @@ def _pending(local: str, sent_batch: int, uid: str) -> list[Pending]:
     """What was logged after a batch, and did not come from the node ``uid`` itself."""
     rows = (
         ChangeLog.objects.using(local)
-        .filter(Q(batch__gt=sent_batch) | Q(batch__isnull=True))
+        .filter(batch__gt=sent_batch)
         .exclude(origin=uid or "-")
         .values_list("label")
         .annotate(number=Count("object_id", distinct=True), oldest=Min("date"))

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
-from django.db.migrations.executor import MigrationExecutor
-from django.db.models import F, Q
+from django.db.migrations.loader import MigrationLoader
 
-from synchro import synchronize
+from synchro import DisableSynchroLog, synchronize
 from synchro.models import CHANGE, UNSEALED, ChangeLog
 from tests.compare import assert_same
 from tests.runs import LOCAL, REMOTE
@@ -60,9 +59,9 @@ def test_rows_are_found_by_whether_a_run_has_seen_them():
     assert keys(in_order.filter(batch__isnull=False)) == "02"
     assert keys(in_order.exclude(batch=None)) == "02"
     assert keys(in_order.exclude(batch__lte=2)) == "01"
-    assert keys(in_order.filter(Q(batch=None) | Q(batch__gt=2))) == "01"
+    assert keys(in_order.filter(batch__gt=2)) == "01"
     assert keys(in_order.filter(batch__in=[0, 7])) == "2"
-    assert keys(ChangeLog.objects.order_by(F("batch").asc(nulls_last=True))) == "201"
+    assert keys(ChangeLog.objects.order_by("batch")) == "201"
 
 
 def test_a_batch_can_be_taken_away():
@@ -90,9 +89,9 @@ def test_who_writes_log_rows_past_django_need_not_know_of_batches():
 
 def migrate(name: str) -> Any:
     """Bring LOCAL's tables to the state after a migration. Returns ChangeLog as it is then."""
-    executor = MigrationExecutor(connections[LOCAL])
-    state = executor.migrate([("synchro", name)])
-    return state.apps.get_model("synchro", "ChangeLog")
+    call_command("migrate", "synchro", name, database=LOCAL, verbosity=0)
+    loader = MigrationLoader(connections[LOCAL])
+    return loader.project_state([("synchro", name)]).apps.get_model("synchro", "ChangeLog")
 
 
 @pytest.fixture
@@ -111,7 +110,8 @@ def test_what_is_pending_stays_so_when_tables_are_migrated():
     assert execute("SELECT COUNT(*) FROM synchro_changelog WHERE batch IS NULL") == [(1,)]
     assert log_then.get(batch=None).object_id != str(sent.pk)
     log_then.create(label="testapp.note", object_id=str(sent.pk), action=CHANGE)
-    Note.objects.filter(pk=sent.pk).update(name="changed")
+    with DisableSynchroLog():
+        Note.objects.filter(pk=sent.pk).update(name="changed")
     migrate("0004_batch_never_null")
     assert rows(batch=None).count() == 2
     assert rows(batch=1).count() == 1
