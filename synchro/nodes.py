@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +36,11 @@ class _Tables:
     """Which of synchro's tables a database has."""
 
     missing: tuple[str, ...]
-    """Those that are not there, or lack columns."""
+    """Those that are not there, lack columns, or are older."""
     some: bool
     """Whether any is there at all."""
     log: bool
-    """Whether the change log is there."""
+    """Whether the change log is there, and can be written to."""
 
 
 # alias -> (its tables, when that was looked up). "All" stays true until a migration; anything
@@ -55,17 +55,18 @@ def _tables(alias: str) -> _Tables:
         if not tables.missing or time.monotonic() - when < _RECHECK_SECONDS:
             return tables
     columns = columns_of(alias, [model._meta.db_table for model in _TABLES])
-    missing = tuple(model._meta.db_table for model in _TABLES if not _is_whole(model, columns))
-    tables = _Tables(
-        missing=missing,
-        some=bool(columns),
-        log=ChangeLog._meta.db_table not in missing,
-    )
+    missing = [model._meta.db_table for model in _TABLES if not _is_whole(model, columns)]
+    log = ChangeLog._meta.db_table
+    has_log = log not in missing
+    if has_log and not columns[log]["batch"]:
+        # What nobody has numbered was NULL there, and would not be found.
+        missing.append(log)
+    tables = _Tables(missing=tuple(missing), some=bool(columns), log=has_log)
     _seen[alias] = (tables, time.monotonic())
     return tables
 
 
-def _is_whole(model: type[Model], columns: dict[str, set[str]]) -> bool:
+def _is_whole(model: type[Model], columns: Mapping[str, Container[str]]) -> bool:
     """Whether a database with these tables has the model's own one, with all its columns."""
     present = columns.get(model._meta.db_table)
     return present is not None and all(
@@ -83,8 +84,8 @@ def has_tables(alias: str) -> bool:
     tables = _tables(alias)
     if tables.missing and tables.some:
         raise NodeError(
-            f"The database {alias!r} has only some of synchro's tables, or old ones: it lacks "
-            f"{', '.join(tables.missing)} or columns of it. "
+            f"The database {alias!r} has only some of synchro's tables, or old ones. Missing, or "
+            f"to be migrated: {', '.join(tables.missing)}. "
             f"Run: manage.py migrate --database={alias}"
         )
     return not tables.missing
@@ -108,7 +109,7 @@ def require_tables(alias: str) -> None:
         forget_tables()
         if _tables(alias).missing:
             raise NodeError(
-                f"The database {alias!r} has no (or not all of) synchro's tables. "
+                f"The database {alias!r} has no tables of synchro, not all, or old ones. "
                 f"Run: manage.py migrate --database={alias}"
             )
 

@@ -10,6 +10,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.migrations.loader import MigrationLoader
 
 from synchro import DisableSynchroLog, synchronize
+from synchro.exceptions import NodeError
 from synchro.models import CHANGE, UNSEALED, ChangeLog
 from tests.compare import assert_same
 from tests.runs import LOCAL, REMOTE
@@ -87,17 +88,41 @@ def test_who_writes_log_rows_past_django_need_not_know_of_batches():
         execute("UPDATE synchro_changelog SET batch = NULL")
 
 
-def migrate(name: str) -> Any:
-    """Bring LOCAL's tables to the state after a migration. Returns ChangeLog as it is then."""
-    call_command("migrate", "synchro", name, database=LOCAL, verbosity=0)
-    loader = MigrationLoader(connections[LOCAL])
+OLD = "0003_jobs_and_previews"
+NEW = "0004_batch_never_null"
+
+
+def migrate(name: str, alias: str = LOCAL) -> Any:
+    """Bring the tables to the state after a migration. Returns ChangeLog as it is then."""
+    call_command("migrate", "synchro", name, database=alias, verbosity=0)
+    loader = MigrationLoader(connections[alias])
     return loader.project_state([("synchro", name)]).apps.get_model("synchro", "ChangeLog")
 
 
 @pytest.fixture
 def migrated_in_the_end():
     yield
-    call_command("migrate", "synchro", database=LOCAL, verbosity=0)
+    for alias in (LOCAL, REMOTE):
+        call_command("migrate", "synchro", database=alias, verbosity=0)
+
+
+@pytest.mark.usefixtures("migrated_in_the_end")
+@pytest.mark.parametrize("alias", [LOCAL, REMOTE])
+def test_what_is_logged_in_old_tables_waits_until_they_are_migrated(alias):
+    """Rows that are NULL there would not be found: on REMOTE, changes later than LOCAL's."""
+    note = Note.objects.create(name="first")
+    synchronize()
+    migrate(OLD, alias)
+    note.name = "changed"
+    note.save()
+    if alias == LOCAL:
+        assert execute("SELECT COUNT(*) FROM synchro_changelog WHERE batch IS NULL") == [(1,)]
+    with pytest.raises(NodeError, match=f"(?s)old ones.*migrate --database={alias}"):
+        synchronize()
+    assert Note.objects.using(REMOTE).get().name == "first"
+    migrate(NEW, alias)
+    synchronize()
+    assert_same(Note)
 
 
 @pytest.mark.usefixtures("migrated_in_the_end")
@@ -106,13 +131,13 @@ def test_what_is_pending_stays_so_when_tables_are_migrated():
     sent = Note.objects.create(name="sent")
     synchronize()
     Note.objects.create(name="pending")
-    log_then = migrate("0003_jobs_and_previews").objects.using(LOCAL)
+    log_then = migrate(OLD).objects.using(LOCAL)
     assert execute("SELECT COUNT(*) FROM synchro_changelog WHERE batch IS NULL") == [(1,)]
     assert log_then.get(batch=None).object_id != str(sent.pk)
     log_then.create(label="testapp.note", object_id=str(sent.pk), action=CHANGE)
     with DisableSynchroLog():
         Note.objects.filter(pk=sent.pk).update(name="changed")
-    migrate("0004_batch_never_null")
+    migrate(NEW)
     assert rows(batch=None).count() == 2
     assert rows(batch=1).count() == 1
     synchronize()
