@@ -296,6 +296,16 @@ def test_who_cannot_see_triggers_does_not_count_on_there_being_none(upserting):
             cursor.execute(f"DROP USER '{user}'@'%'")
 
 
+def test_a_row_with_the_key_0_is_updated_as_any_other():
+    connection = connections[REMOTE]
+    Note.objects.using(REMOTE).bulk_create(Note(name=name) for name in "ab")
+    with connection.cursor() as cursor:
+        table = connection.ops.quote_name(Note._meta.db_table)
+        cursor.execute(f"UPDATE {table} SET id = 0 WHERE name = 'a'")
+    assert notes()[0][0] == 0
+    number_notes(notes(), 8)
+
+
 def test_values_that_other_rows_have_are_refused_by_any_way_to_update():
     """No other key than the primary one tells which row is meant."""
     Contestant.objects.using(REMOTE).bulk_create(Contestant(place=number) for number in (1, 2, 3))

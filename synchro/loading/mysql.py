@@ -113,7 +113,8 @@ class JsonLoader(BatchLoader):
         (key,) = keys
         given = columns[names.index(key)]
         sources = [_json_table(one) for one in portions(self.connection, columns, width=1)]
-        if None in sources:
+        # Inserted, 0 stands for the next automatic key.
+        if None in sources or 0 in given:
             return False
         own = ", ".join(f"{name} = VALUES({name})" for name in names if name != key)
         with self.connection.cursor() as cursor:
