@@ -149,44 +149,33 @@ class TableWriter:
                 [str(field.column) for field in self.fields],
                 [str(field.column) for field in self.model._meta.pk_fields],
             )
-        if not self._upserts:
-            self._make_stage()
-
-    def _make_stage(self) -> None:
-        """Make a temporary table for new values, where that helps."""
-        if self._stage is not None or not self._can_stage() or not self._own_columns():
-            return
-        name = f"synchro_stage_{next(self._stages)}"
-        end = " ON COMMIT DROP" if self.connection.vendor == "postgresql" else ""
-        sql = (
-            f"CREATE TEMPORARY TABLE {self._quote(name)}{end} AS "
-            f"SELECT {self._names()} FROM {self._table()} WHERE 1 = 0"
-        )
-        try:
-            with transaction.atomic(using=self.connection.alias):
-                self._execute(sql)
-        except DatabaseError as error:
-            if is_transient(error):
-                raise
-            # No right to make temporary tables: row by row works as well.
-            self._stage = ""
-        else:
-            self._stage = name
+        if self._stage is None and self._can_stage() and self._own_columns():
+            name = f"synchro_stage_{next(self._stages)}"
+            end = " ON COMMIT DROP" if self.connection.vendor == "postgresql" else ""
+            sql = (
+                f"CREATE TEMPORARY TABLE {self._quote(name)}{end} AS "
+                f"SELECT {self._names()} FROM {self._table()} WHERE 1 = 0"
+            )
+            try:
+                with transaction.atomic(using=self.connection.alias):
+                    self._execute(sql)
+            except DatabaseError as error:
+                if is_transient(error):
+                    raise
+                # No right to make temporary tables: row by row works as well.
+                self._stage = ""
+            else:
+                self._stage = name
 
     def update(self, rows: Sequence[Row]) -> None:
         """Update rows that exist. The key columns must be among the fields."""
         if not rows or not self._own_columns():
             return
         columns = self._converted(rows)
-        if self._upserts:
-            names, keys = self._columns(), self._key_columns()
-            if self._loader.upsert(self._table(), names, keys, columns):
-                return
-            # Of the databases that upsert, those that have such tables keep them when a savepoint
-            # is rolled back.
-            self._make_stage()
         if self._stage:
             self._update_by_stage(self._stage, columns)
+        elif self._upserts:
+            self._loader.upsert(self._table(), self._columns(), self._key_columns(), columns)
         else:
             self._update_one_by_one(columns)
 

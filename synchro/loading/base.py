@@ -54,11 +54,10 @@ class Loader(ABC):
 
     def upsert(
         self, table: str, names: Sequence[str], keys: Sequence[str], columns: Columns
-    ) -> bool:
-        """Put rows in place of those with the same keys, if these are there. The names are quoted
-        already. To be called only where ``can_upsert``. Returns whether it is done; if not,
-        nothing was."""
-        return False
+    ) -> None:
+        """Put rows in place of those with the same keys. The names are quoted already. To be
+        called only where ``can_upsert``."""
+        raise NotImplementedError
 
 
 class PlainLoader(Loader):

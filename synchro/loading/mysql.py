@@ -90,66 +90,6 @@ class JsonLoader(BatchLoader):
                 keys += [found for (found,) in cursor.fetchall()]
         return keys
 
-    def can_upsert(self, table: str, names: Sequence[str], keys: Sequence[str]) -> bool:
-        """Where the rows have all columns, so that those to be inserted instead would be
-        complete; and where no trigger could take them for new ones: whoever lacks the privilege
-        is not shown any. (What is replicated as statements may not depend on the order of keys.)
-        """
-        with self.connection.cursor() as cursor:
-            cursor.execute(_COLUMNS, [table])
-            found = cursor.fetchall()
-            primary = {name for name, is_key in found if is_key}
-            if len(keys) > 1 or primary != set(keys) or {name for name, _ in found} != set(names):
-                return False
-            cursor.execute(_NO_TRIGGERS, [table] * 3)
-            return bool(cursor.fetchone())
-
-    def upsert(
-        self, table: str, names: Sequence[str], keys: Sequence[str], columns: Columns
-    ) -> bool:
-        """``INSERT ... ON DUPLICATE KEY UPDATE``: three quarters of the time of an ``UPDATE`` that
-        joins a temporary table. The first key that is looked at is the primary one, so that where
-        it is there no other one decides which row is changed."""
-        (key,) = keys
-        given = columns[names.index(key)]
-        sources = [_json_table(one) for one in portions(self.connection, columns, width=1)]
-        # Inserted, 0 stands for the next automatic key.
-        if None in sources or 0 in given:
-            return False
-        own = ", ".join(f"{name} = VALUES({name})" for name in names if name != key)
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT COUNT(*) FROM {table} FORCE INDEX (PRIMARY) WHERE {key} IN %s FOR UPDATE",
-                [tuple(given)],
-            )
-            if cursor.fetchone() != (len(given),):
-                return False
-            for sql, parameters in filter(None, sources):
-                cursor.execute(
-                    f"INSERT INTO {table} ({', '.join(names)}) {sql} "
-                    f"ON DUPLICATE KEY UPDATE {own}",
-                    parameters,
-                )
-        return True
-
-
-_COLUMNS: Final = (
-    "SELECT column_name, column_key = 'PRI' FROM information_schema.columns "
-    "WHERE table_schema = DATABASE() AND table_name = %s AND is_generated = 'NEVER'"
-)
-_NO_TRIGGERS: Final = (
-    "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s "
-    "AND engine = 'InnoDB' AND (NOT @@log_bin OR @@binlog_format <> 'STATEMENT') "
-    "AND NOT EXISTS (SELECT 1 FROM information_schema.triggers "
-    "WHERE trigger_schema = DATABASE() AND event_object_table = %s) "
-    "AND (EXISTS (SELECT 1 FROM information_schema.user_privileges "
-    "WHERE privilege_type = 'TRIGGER') "
-    "OR EXISTS (SELECT 1 FROM information_schema.schema_privileges "
-    "WHERE DATABASE() LIKE table_schema AND privilege_type = 'TRIGGER') "
-    "OR EXISTS (SELECT 1 FROM information_schema.table_privileges "
-    "WHERE table_schema = DATABASE() AND table_name = %s AND privilege_type = 'TRIGGER'))"
-)
-
 
 def _json_table(columns: Columns) -> tuple[str, list[Any]] | None:
     """A SELECT of rows, and its parameters; None if the values cannot travel in JSON."""
