@@ -143,3 +143,14 @@ def test_what_is_pending_stays_so_when_tables_are_migrated():
     synchronize()
     assert_same(Note)
     assert not rows(batch=None).exists()
+
+
+@pytest.mark.usefixtures("migrated_in_the_end")
+def test_keys_of_removed_rows_are_not_given_again_after_a_migration():
+    make(1, 1)
+    newest = ChangeLog.objects.latest("pk").pk
+    ChangeLog.objects.all().delete()
+    migrate(OLD)
+    migrate(NEW)
+    make(1)
+    assert ChangeLog.objects.get().pk > newest

@@ -11,6 +11,29 @@ def empty(apps: Any, schema_editor: Any) -> None:
     rows.filter(batch=synchro.models.UNSEALED).update(batch=None)
 
 
+class AlterField(migrations.AlterField):
+    """SQLite makes the table anew, and with it the counter of its keys: where the newest rows had
+    been removed, their keys would be given again."""
+
+    def database_forwards(
+        self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any
+    ) -> None:
+        connection = schema_editor.connection
+        table = from_state.apps.get_model(app_label, self.model_name)._meta.db_table
+        last = None
+        if connection.vendor == "sqlite" and not schema_editor.collect_sql:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+                last = cursor.fetchone()
+        super().database_forwards(app_label, schema_editor, from_state, to_state)
+        if last is not None:
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
+                cursor.execute(
+                    "INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, *last]
+                )
+
+
 class Migration(migrations.Migration):
     dependencies = [
         ("synchro", "0003_jobs_and_previews"),
@@ -18,7 +41,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunPython(migrations.RunPython.noop, empty),
-        migrations.AlterField(
+        AlterField(
             model_name="changelog",
             name="batch",
             field=synchro.models.BatchField(
