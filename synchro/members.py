@@ -16,8 +16,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
 from django.db.models.sql.compiler import SQLDeleteCompiler, SQLUpdateCompiler
 
+from synchro.fields import KeyField
 from synchro.keys import key_field
-from synchro.models import KeyField
 
 # Bound by every driver as Python has them. (Exact types only: a field of the project may convert
 # its values.)

@@ -11,7 +11,8 @@ from django.db.migrations.loader import MigrationLoader
 
 from synchro import DisableSynchroLog, synchronize
 from synchro.exceptions import NodeError
-from synchro.models import CHANGE, UNSEALED, ChangeLog
+from synchro.fields import UNSEALED
+from synchro.models import CHANGE, ChangeLog
 from tests.compare import assert_same
 from tests.runs import LOCAL, REMOTE
 from tests.testapp.models import Note

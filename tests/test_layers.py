@@ -13,7 +13,17 @@ ROOT = Path(synchro.__file__).parent
 
 # From the bottom of the building to the roof. Names on one line do not know each other.
 LAYERS = [
-    ["asis", "exceptions", "chunks", "durations", "flags", "halving", "keysets", "schema"],
+    [
+        "asis",
+        "exceptions",
+        "chunks",
+        "durations",
+        "fields",
+        "flags",
+        "halving",
+        "keysets",
+        "schema",
+    ],
     ["suspend", "legacy", "transient"],
     ["checkpoint", "fate", "graph", "keys"],
     ["names"],

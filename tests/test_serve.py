@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from synchro.models import UNSEALED
+from synchro.fields import UNSEALED
 from testproject.config.csp import POLICY
 
 pytestmark = pytest.mark.once

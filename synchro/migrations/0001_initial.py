@@ -2,6 +2,7 @@ import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
 
+import synchro.fields
 import synchro.models
 import synchro.takeover
 
@@ -67,7 +68,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 ("label", models.CharField(max_length=200)),
-                ("object_id", synchro.models.KeyField(max_length=400)),
+                ("object_id", synchro.fields.KeyField(max_length=400)),
                 ("date", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "action",
@@ -107,8 +108,8 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 ("node", models.CharField(blank=True, default="", max_length=64)),
                 ("label", models.CharField(max_length=200)),
-                ("local_object_id", synchro.models.KeyField(max_length=400)),
-                ("remote_object_id", synchro.models.KeyField(max_length=400)),
+                ("local_object_id", synchro.fields.KeyField(max_length=400)),
+                ("remote_object_id", synchro.fields.KeyField(max_length=400)),
                 (
                     "content_type",
                     models.ForeignKey(

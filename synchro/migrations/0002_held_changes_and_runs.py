@@ -1,6 +1,7 @@
 import django.utils.timezone
 from django.db import migrations, models
 
+import synchro.fields
 import synchro.models
 
 
@@ -57,7 +58,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 ("node", models.CharField(max_length=64)),
                 ("label", models.CharField(max_length=200)),
-                ("object_id", synchro.models.KeyField(max_length=400)),
+                ("object_id", synchro.fields.KeyField(max_length=400)),
                 ("field", models.CharField(blank=True, default="", max_length=200)),
                 (
                     "action",

@@ -2,13 +2,13 @@ from typing import Any
 
 from django.db import migrations
 
-import synchro.models
+import synchro.fields
 
 
 def empty(apps: Any, schema_editor: Any) -> None:
     """Going back: what no run has seen has no number again."""
     rows = apps.get_model("synchro", "ChangeLog").objects.using(schema_editor.connection.alias)
-    rows.filter(batch=synchro.models.UNSEALED).update(batch=None)
+    rows.filter(batch=synchro.fields.UNSEALED).update(batch=None)
 
 
 class AlterField(migrations.AlterField):
@@ -44,8 +44,8 @@ class Migration(migrations.Migration):
         AlterField(
             model_name="changelog",
             name="batch",
-            field=synchro.models.BatchField(
-                blank=True, db_default=synchro.models.UNSEALED, default=None, verbose_name="batch"
+            field=synchro.fields.BatchField(
+                blank=True, db_default=synchro.fields.UNSEALED, default=None, verbose_name="batch"
             ),
         ),
     ]
