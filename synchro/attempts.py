@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from django.db import DatabaseError
 
-from synchro import history, log
+from synchro import history
 from synchro.conf import conf
 from synchro.exceptions import LockError, ReplayError, SynchroError
 from synchro.fate import Fate, State
@@ -18,10 +18,12 @@ from synchro.pairs import refuse_open_transactions, sides
 from synchro.results import SyncResult
 from synchro.retries import describe, persist
 from synchro.run import Limits, Run
+from synchro.sealing import Sealed, sealed
+from synchro.tracking import Tracker
 from synchro.transient import is_transient
 
 
-def run_to(alias: str, limits: Limits, *, wait: float, user: str) -> tuple[SyncResult, log.Sealed]:
+def run_to(alias: str, limits: Limits, *, wait: float, user: str) -> tuple[SyncResult, Sealed]:
     """Bring the database behind an alias up to date; if that fails by an error that passes, try
     again SYNCHRO_RETRIES times. Raises SynchroError."""
     fate = Fate()
@@ -40,38 +42,20 @@ def run_to(alias: str, limits: Limits, *, wait: float, user: str) -> tuple[SyncR
 
 def _attempt(
     alias: str, limits: Limits, fate: Fate, wait: float, user: str
-) -> tuple[SyncResult, log.Sealed]:
+) -> tuple[SyncResult, Sealed]:
     """One attempt of a run, from the first question to both databases on: the lock belongs to
     their connections."""
     fate.attempts += 1
     here, there = sides(alias)
     refuse_open_transactions(here.alias, there.alias)
     plan = limits.selection.plan
+    only = None if plan is None else plan.basis.unnumbered
     with only_run(here, there, wait=wait):
         pre_synchronize.send(sender=None, local=here.alias, remote=there.alias)
-        sealed = log.seal(here.alias, None if plan is None else plan.basis.unnumbered)
-        run = Run(here, there, sealed, limits, fate)
-        counts, skipped = fate.arrived(run.after)
-        if run.has_work():
-            tracker = limits.tracker
-            row = tracker.job if tracker is not None else None
-            noted = history.begin(
-                here,
-                there,
-                batch=sealed.number,
-                user=user,
-                noted=row if isinstance(row, SyncRun) else None,
-            )
-            if tracker is not None:
-                tracker.follow(noted)
-            try:
-                result = run.go()
-            except Exception as error:
-                history.fail(noted, error)
-                raise
-            history.end(noted, result)
-        else:
-            result = run.go()
+        with sealed(here.alias, only) as batch:
+            run = Run(here, there, batch, limits, fate)
+            counts, skipped = fate.arrived(run.after)
+            result = _noted(run, limits.tracker, user) if run.has_work() else run.go()
     if counts or skipped:
         # An earlier attempt did come through; it only got no answer.
         result = replace(
@@ -85,7 +69,28 @@ def _attempt(
         if isinstance(row, SyncRun) and row.outcome == FAILED:
             # An earlier attempt of the same run, to which nothing was left to be added.
             history.end(row, result)
-    return result, sealed
+    return result, batch
+
+
+def _noted(run: Run, tracker: Tracker | None, user: str) -> SyncResult:
+    """A run that has something to do, with a row in the history of runs."""
+    row = tracker.job if tracker is not None else None
+    noted = history.begin(
+        run.local,
+        run.remote,
+        batch=run.sealed.number,
+        user=user,
+        noted=row if isinstance(row, SyncRun) else None,
+    )
+    if tracker is not None:
+        tracker.follow(noted)
+    try:
+        result = run.go()
+    except Exception as error:
+        history.fail(noted, error)
+        raise
+    history.end(noted, result)
+    return result
 
 
 def _failure(alias: str, error: Exception, fate: Fate) -> SynchroError | None:

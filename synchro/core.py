@@ -30,6 +30,7 @@ from synchro.preview import Plan
 from synchro.restored import Renewal, renew
 from synchro.results import SyncResult
 from synchro.run import Callback, Limits, Run
+from synchro.sealing import newest_batch, unnumbered
 from synchro.selection import Selection, basis_of
 from synchro.suspend import DisableSynchroLog, disable_synchro_log
 from synchro.tracking import Tracker
@@ -161,8 +162,8 @@ def _preview(alias: str, limits: Limits, started: float) -> SyncResult:
     refuse_open_transactions(here.alias, there.alias)
     basis = basis_of(here, there)
     limits.selection.check(basis)
-    plan = Run(here, there, log.newest_batch(here.alias), limits).preview(
-        log.unnumbered(here.alias), basis
+    plan = Run(here, there, newest_batch(here.alias), limits).preview(
+        unnumbered(here.alias), basis
     )
     actions = ("create", "update", "delete")
     counts = {

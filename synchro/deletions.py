@@ -216,6 +216,7 @@ class Deleter:
 
     def _attempt(self, model: type[Model], deletions: dict[Any, Deletion]) -> Exception | None:
         """Delete all of the rows, or none. Returns the error that says why not."""
+        self.journal.ahead.settle()
         self._gone, self._along, self._kept = [], [], []
         skipped = len(self.plan.skipped)
         try:

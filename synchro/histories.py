@@ -8,9 +8,9 @@ same.
 from __future__ import annotations
 
 from synchro.exceptions import NodeError
-from synchro.log import Sealed
 from synchro.models import Batch, Node, Peer
 from synchro.nodes import SELF, Side, address, own_node, peer
+from synchro.sealing import Sealed
 
 
 def token(alias: str, number: int) -> str | None:

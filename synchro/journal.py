@@ -9,25 +9,31 @@ from typing import Any
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 
+from synchro.ahead import Ahead
 from synchro.counterparts import Counterparts
 from synchro.graph import has_automatic_key, identity
 from synchro.keys import object_ids
-from synchro.log import Sealed, stored, stored_all
+from synchro.log import stored, stored_all
 from synchro.models import DELETION, ChangeLog
 from synchro.nodes import Side, peer
 from synchro.plan import Changes, Deletion
 from synchro.references import References
-from synchro.sql import insert_columns
+from synchro.sealing import Sealed
+from synchro.sql import insertion
 
 
 class Journal:
     """Writes references, REMOTE's change log and the applied batch."""
 
-    def __init__(self, local: Side, remote: Side, references: References, now: datetime) -> None:
+    def __init__(
+        self, local: Side, remote: Side, references: References, now: datetime, ahead: Ahead
+    ) -> None:
         self.local = local
         self.remote = remote
         self.references = references
         self.now = now
+        self.ahead = ahead
+        """REMOTE writes its log and references while Python goes on: nobody reads them here."""
 
     def refer(self, model: type[Model], pairs: dict[Any, Any]) -> None:
         """Write down LOCAL key -> REMOTE key of rows that were made, where keys may differ."""
@@ -36,7 +42,7 @@ class Journal:
         if not has_automatic_key(model):
             pairs = {pk: remote_pk for pk, remote_pk in pairs.items() if pk != remote_pk}
         if pairs:
-            self.references.save(model, pairs)
+            self.references.save(model, pairs, self.ahead)
 
     def log(
         self,
@@ -94,7 +100,7 @@ class Journal:
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
         columns["origin"] = [origin or uid for origin in columns["origin"]]
         columns["origin_date"] = stored_all(columns["origin_date"])
-        insert_columns(
+        insert = insertion(
             alias,
             ChangeLog,
             columns,
@@ -106,6 +112,7 @@ class Journal:
                 "field": field,
             },
         )
+        self.ahead.run(insert, len(columns["object_id"]))
 
     def finish(self, counterparts: Counterparts, sealed: Sealed) -> None:
         """Write down what was matched by natural key, and up to where REMOTE has been brought."""

@@ -83,6 +83,7 @@ class LinkWriter:
 
     def _attempt(self, pks: Sequence[Any]) -> Exception | None:
         """Make the links of objects equal. What changed is noted for the log."""
+        self.work.journal.ahead.settle()
         owners = {pk: self.known[pk] for pk in pks}
         others = self.work.counterparts.known(concrete(self.field.related_model))
         wanted = {

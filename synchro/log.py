@@ -1,17 +1,16 @@
-"""The change log in the database: sealing, reading, forgetting."""
+"""The change log in the database: reading, forgetting."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from sys import intern
 from typing import Any, Final, cast
 
 from django.conf import settings
-from django.db import connections, transaction
-from django.db.models import Exists, F, Q, QuerySet
+from django.db import connections
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from synchro.asis import AsIs, time_reader
@@ -19,11 +18,10 @@ from synchro.chunks import batched
 from synchro.conflicts import RemoteChange
 from synchro.exceptions import PlanError
 from synchro.members import members_of
-from synchro.models import ACTIONS, DELETION, M2M_CHANGE, Batch, ChangeLog, Node
+from synchro.models import ACTIONS, DELETION, M2M_CHANGE, ChangeLog
 from synchro.names import canonical
-from synchro.nodes import SELF, own_node
 from synchro.plan import LogRow
-from synchro.triggers.tombstones import MARK, Raw, resolve_batch, resolved
+from synchro.triggers.tombstones import MARK, Raw, resolved
 
 _COLUMNS: Final = (
     "label",
@@ -40,116 +38,14 @@ _ACTIONS: Final = tuple(action for action, _ in ACTIONS)
 _RANGES_PER_STATEMENT: Final = 200
 _ROWS_PER_PAGE: Final = 20_000
 
-
-@dataclass(frozen=True, kw_only=True)
-class Sealed:
-    """The newest batch of a node."""
-
-    number: int
-    token: str
-
-
 IdRanges = tuple[tuple[int, int], ...]
 """Ids of log rows: the first and the last one of each run of consecutive ones."""
 
 
-def seal(alias: str, only: IdRanges | None = None) -> Sealed:
-    """Number every visible log row that has no batch yet, and commit. ``only``: of those with
-    these ids.
-
-    Neither ids nor times are in the order of commits; a row that commits later has no number
-    yet, so that the next run takes it. Numbers are never used twice.
-    """
-    if only is None:
-        # Most of the time there is nothing to do, and one query tells.
-        own = Node.objects.using(alias).filter(pk=SELF)
-        last = (
-            Batch.objects.using(alias)
-            .filter(number__in=own.values("last_batch"))
-            .annotate(more=Exists(ChangeLog.objects.using(alias).filter(batch__isnull=True)))
-            .first()
-        )
-        if last is not None and not last.more:
-            return Sealed(number=last.number, token=last.token)
-    parts = list(_unsealed(alias, only))
-    if not any(rows.exists() for rows in parts):
-        number = own_node(alias).last_batch
-        batch = Batch.objects.using(alias).filter(number=number).first()
-        return Sealed(number=number, token=batch.token if batch else "")
-    own_node(alias)
-    connection = connections[alias]
-    if connection.vendor == "mysql" and not connection.in_atomic_block:
-        # Under REPEATABLE READ InnoDB would lock the gaps into which others insert.
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-    with transaction.atomic(using=alias, durable=True):
-        node = Node.objects.using(alias).filter(pk=SELF)
-        node.update(last_batch=F("last_batch") + 1)
-        number = node.values_list("last_batch", flat=True).get()
-        batch = Batch(number=number)
-        batch.save(using=alias, force_insert=True)
-        for rows in parts:
-            _number(alias, rows, number)
-        resolve_batch(alias, number)
-    return Sealed(number=number, token=batch.token)
-
-
-def _number(alias: str, unsealed: QuerySet[ChangeLog], number: int) -> None:
-    if connections[alias].vendor != "mysql":
-        unsealed.update(batch=number)
-        return
-    # InnoDB locks every row that an UPDATE looks at, also those that open transactions have
-    # just inserted. A plain read sees committed rows only, and keys touch nothing else.
-    for chunk in batched(_ranges(unsealed), _RANGES_PER_STATEMENT):
-        ChangeLog.objects.using(alias).filter(_within(chunk)).update(batch=number)
-
-
-def _ranges(rows: QuerySet[ChangeLog]) -> IdRanges:
-    """The ids of rows, found by the database itself: they may be many."""
-    connection = connections[rows.db]
-    ids, parameters = rows.order_by().values_list("id").query.get_compiler(rows.db).as_sql()
-    with connection.cursor() as cursor:
-        # Consecutive ids have the same distance from their position among all of them.
-        cursor.execute(
-            "SELECT MIN(id), MAX(id) FROM (SELECT id, id - ROW_NUMBER() OVER (ORDER BY id) AS gap "
-            f"FROM ({ids}) AS ids) AS numbered GROUP BY gap",
-            parameters,
-        )
-        return tuple(sorted(cursor.fetchall()))
-
-
-def _within(ranges: Iterable[tuple[int, int]]) -> Q:
-    return Q(*(Q(id__range=one) for one in ranges), _connector=Q.OR)
-
-
-def newest_batch(alias: str) -> Sealed:
-    """The newest batch as it is. Writes nothing."""
-    node = Node.objects.using(alias).filter(pk=SELF).first()
-    number = node.last_batch if node else 0
-    batch = Batch.objects.using(alias).filter(number=number).first()
-    return Sealed(number=number, token=batch.token if batch else "")
-
-
-def unnumbered(alias: str) -> IdRanges:
-    """The ids of the log rows that have no batch yet."""
-    rows = ChangeLog.objects.using(alias).filter(batch__isnull=True).order_by("id")
-    found: list[tuple[int, int]] = []
-    for number in rows.values_list("id", flat=True).iterator(chunk_size=2000):
-        if found and found[-1][1] == number - 1:
-            found[-1] = (found[-1][0], number)
-        else:
-            found.append((number, number))
-    return tuple(found)
-
-
-def _unsealed(alias: str, only: IdRanges | None) -> Iterator[QuerySet[ChangeLog]]:
-    """The rows without a batch; ``only``: those with these ids, in portions."""
-    rows = ChangeLog.objects.using(alias).filter(batch__isnull=True)
-    if only is None:
-        yield rows
-        return
-    for chunk in batched(only, _RANGES_PER_STATEMENT):
-        yield rows.filter(_within(chunk))
+def within(ranges: IdRanges) -> Iterator[Q]:
+    """Makes conditions for log rows with these ids, as many as one statement each can hold."""
+    for chunk in batched(ranges, _RANGES_PER_STATEMENT):
+        yield Q(*(Q(id__range=one) for one in chunk), _connector=Q.OR)
 
 
 def pending(
@@ -158,14 +54,16 @@ def pending(
     after: int,
     upto: int,
     since: datetime | None = None,
-    unsealed: IdRanges = (),
+    more: IdRanges = (),
 ) -> Iterator[LogRow]:
     """The sealed log rows above a batch, in order; or those logged after a time, if given.
-    ``unsealed``: then these, which have no number yet."""
-    rows = ChangeLog.objects.using(alias).filter(batch__lte=upto)
-    wanted = Q(batch__gt=after) if since is None else Q(date__gt=stored(since))
-    yield from _read(rows.filter(wanted), "batch", "id")
-    for part in _unsealed(alias, unsealed):
+    ``more``: then those with these ids, which had no number when they were seen."""
+    rows = ChangeLog.objects.using(alias)
+    late = Q() if since is None else Q(date__gt=stored(since))
+    wanted = Q(batch__gt=after) if since is None else late
+    yield from _read(rows.filter(wanted, batch__lte=upto), "batch", "id")
+    for condition in within(more):
+        part = rows.filter(late, condition)
         yield from _read(part, "id", keys=_natural_keys(alias, part))
 
 
@@ -194,13 +92,12 @@ def _read(
             yield row
         last = None
         if not left:
-            last = page.values_list("batch", "id")[_ROWS_PER_PAGE - 1 : _ROWS_PER_PAGE].first()
+            last = page.values("batch", "id")[_ROWS_PER_PAGE - 1 : _ROWS_PER_PAGE].first()
         if last is None:
             return
-        batch, number = last
-        behind = Q(id__gt=number)
-        if batch is not None:
-            behind = Q(batch=batch) & behind | Q(batch__gt=batch)
+        behind = Q(id__gt=last["id"])
+        if "batch" in order:
+            behind = Q(batch=last["batch"]) & behind | Q(batch__gt=last["batch"])
         page = rows.filter(behind)
 
 

@@ -15,7 +15,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.db.models import Model, QuerySet
 
-from synchro.chunks import batched
+from synchro.ahead import Ahead
+from synchro.chunks import batched, transposed
 from synchro.conf import conf
 from synchro.exceptions import NaturalKeyError, PlanError
 from synchro.keys import load_object_id, object_id, object_ids
@@ -23,7 +24,7 @@ from synchro.keysets import KeyPairs, KeySet
 from synchro.members import members_of
 from synchro.models import Reference
 from synchro.nodes import Side
-from synchro.sql import insert_objects
+from synchro.sql import insertion
 
 _IDS_PER_QUERY = 2000
 
@@ -105,8 +106,11 @@ class References:
         wanted = members_of(Reference, column, ids, connections[rows.db])
         return rows.filter(**{f"{column}__in": wanted}).values_list(column, other)
 
-    def save(self, model: type[Model], pairs: Mapping[Any, Any]) -> None:
-        """Write down LOCAL key -> REMOTE key, in place of what was known of either."""
+    def save(
+        self, model: type[Model], pairs: Mapping[Any, Any], ahead: Ahead | None = None
+    ) -> None:
+        """Write down LOCAL key -> REMOTE key, in place of what was known of either; if REMOTE may
+        do it ahead, perhaps not at once."""
         written = self._written[model]
         texts = {
             object_id(model, pk): object_id(model, remote_pk)
@@ -128,7 +132,7 @@ class References:
         mine.update(pairs)
         theirs.update(pairs.values())
         older = self._on_remote(model) if replaces else None
-        self._replace(self.remote.alias, older, model, self.local.uid, rows)
+        self._replace(self.remote.alias, older, model, self.local.uid, rows, ahead)
 
     def drop(self, model: type[Model], pks: Iterable[Any], remote_pks: Iterable[Any]) -> None:
         """Forget what was known of deleted rows."""
@@ -149,7 +153,8 @@ class References:
                 continue
             self._delete(self._on_local(model), "local_object_id", ids)
         for model, pairs in self._later.items():
-            self._replace(self.local.alias, self._on_local(model), model, self.remote.uid, pairs)
+            rows = self._on_local(model)
+            self._replace(self.local.alias, rows, model, self.remote.uid, pairs)
 
     @staticmethod
     def _replace(
@@ -158,22 +163,23 @@ class References:
         model: type[Model],
         node: str,
         pairs: Mapping[str, str],
+        ahead: Ahead | None = None,
     ) -> None:
         """Write references (key there -> other key). ``rows``: those that they may be in place
         of; None if there surely are none."""
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
-        label = model._meta.label_lower
+        same = {"node": node, "content_type": content_type.pk, "label": model._meta.label_lower}
         for chunk in batched(pairs.items(), _IDS_PER_QUERY):
+            mine, others = transposed(chunk)
             if rows is not None:
-                References._delete(rows, "local_object_id", [mine for mine, _ in chunk])
-                References._delete(rows, "remote_object_id", [other for _, other in chunk])
-            insert_objects(
-                alias,
-                Reference,
-                ("local_object_id", "remote_object_id"),
-                chunk,
-                same={"node": node, "content_type": content_type.pk, "label": label},
-            )
+                References._delete(rows, "local_object_id", mine)
+                References._delete(rows, "remote_object_id", others)
+            columns = {"local_object_id": mine, "remote_object_id": others}
+            insert = insertion(alias, Reference, columns, same=same)
+            if ahead is None:
+                insert()
+            else:
+                ahead.run(insert, len(chunk))
 
     @staticmethod
     def _delete(rows: QuerySet[Reference], column: str, ids: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from django.db.models import Exists
 from django.utils import timezone
 
 from synchro import clocks, log
+from synchro.ahead import Ahead
 from synchro.audit import Audit
 from synchro.checkpoint import NEVER, Checkpoint
 from synchro.conf import conf
@@ -43,6 +44,7 @@ from synchro.replay import replay
 from synchro.results import Record, SyncResult
 from synchro.retries import persist
 from synchro.rivals import Rivals
+from synchro.sealing import Sealed
 from synchro.selection import Selection
 from synchro.suspend import DisableSynchroLog
 from synchro.tracking import Tracker
@@ -119,7 +121,7 @@ class Run:
         self,
         local: Side,
         remote: Side,
-        sealed: log.Sealed,
+        sealed: Sealed,
         limits: Limits,
         fate: Fate | None = None,
     ) -> None:
@@ -198,6 +200,7 @@ class Run:
             return SyncResult(changed=False, warnings=self._warnings())
         self.limits.tell("plan", "", 0, 0)
         logged = self._logged(since)
+        self.sealed.have_read()
         # Before REMOTE's newest rows are those that this run writes.
         wrong_clocks = clocks.warnings(self.local, self.remote, self.now)
         outcome = self._replay(logged)
@@ -271,9 +274,9 @@ class Run:
         rows = log.pending(
             self.local.alias,
             after=self.after,
-            upto=self.sealed.number,
+            upto=self.sealed.numbered_upto,
             since=since,
-            unsealed=unsealed,
+            more=(*self.sealed.rows, *unsealed),
         )
         changes = collapse(self.held.watch(self._watch_dates(rows)), onto=self.held.seed())
         for objects in changes.values():
@@ -386,35 +389,45 @@ class Run:
     def _pass(self, logged: Logged, holds: Holds, *, careful: bool) -> _Outcome:
         parts = self._parts(holds)
         self.references = parts.references
-        journal = Journal(self.local, self.remote, parts.references, self.now)
         with DisableSynchroLog(), self.fate, transaction.atomic(using=self.remote.alias):
-            with parts.source.snapshot():
-                agenda = self._agenda(parts, logged, holds)
-                record = replay(
-                    agenda,
-                    parts.source,
-                    parts.remote,
-                    parts.counterparts,
-                    journal,
-                    holds,
-                    self._progress(agenda.size()),
-                    careful=careful,
-                )
-                self._explain_holds(holds, logged)
-                journal.finish(parts.counterparts, self.sealed)
-                changes = logged.take() if holds or agenda.skipped else {}
-            self.overwritten = parts.rivals.overwritten
-            held = self.held.store(
-                holds,
-                agenda.skipped,
-                changes,
-                batch=self.sealed.number,
-                now=self.now,
-                accept=self._acceptable(),
-            )
-            counts = {name: len(done.pks) for name, done in record.items()}
+            with Ahead(parts.remote.connection) as ahead:
+                outcome = self._write(parts, logged, holds, ahead, careful=careful)
+            counts = {name: len(done.pks) for name, done in outcome.record.items()}
+            # A number that REMOTE knows must not be given a second time.
+            self.sealed.wait()
             self.limits.ready(self._current)
-            self.fate.sending(self.sealed.number, counts, agenda.skipped)
+            self.fate.sending(self.sealed.number, counts, outcome.agenda.skipped)
+        return outcome
+
+    def _write(
+        self, parts: _Parts, logged: Logged, holds: Holds, ahead: Ahead, *, careful: bool
+    ) -> _Outcome:
+        """All that a pass does but its COMMIT."""
+        journal = Journal(self.local, self.remote, parts.references, self.now, ahead)
+        with parts.source.snapshot():
+            agenda = self._agenda(parts, logged, holds)
+            record = replay(
+                agenda,
+                parts.source,
+                parts.remote,
+                parts.counterparts,
+                journal,
+                holds,
+                self._progress(agenda.size()),
+                careful=careful,
+            )
+            self._explain_holds(holds, logged)
+            journal.finish(parts.counterparts, self.sealed)
+            changes = logged.take() if holds or agenda.skipped else {}
+        self.overwritten = parts.rivals.overwritten
+        held = self.held.store(
+            holds,
+            agenda.skipped,
+            changes,
+            batch=self.sealed.number,
+            now=self.now,
+            accept=self._acceptable(),
+        )
         return _Outcome(agenda, record, held)
 
     def _acceptable(self) -> Collection[str]:

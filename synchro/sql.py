@@ -8,6 +8,7 @@ interface; the plain way works on all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, Final, cast
 
@@ -289,17 +290,18 @@ def insert_objects(
     names of the fields. Columns not given keep their default in the database (an automatic key)
     or are NULL."""
     if rows:
-        insert_columns(alias, model, dict(zip(names, transposed(rows), strict=True)), same=same)
+        insertion(alias, model, dict(zip(names, transposed(rows), strict=True)), same=same)()
 
 
-def insert_columns(
+def insertion(
     alias: str,
     model: type[Model],
     columns: Mapping[str, Sequence[Any]],
     *,
     same: Mapping[str, Any] | None = None,
-) -> None:
-    """Insert one or more rows like ``insert_objects``: name of a field -> its values."""
+) -> Callable[[], None]:
+    """What inserts one or more rows like ``insert_objects``: name of a field -> its values. They
+    are converted already: what is left to do is up to the database."""
     connection = connections[alias]
     number = len(next(iter(columns.values())))
     fields: list[Field[Any, Any]] = []
@@ -313,7 +315,8 @@ def insert_columns(
         ((stored,),) = _converted([[value]], [converter(fields[-1], connection)])
         found.append([stored] * number)
     unconverted = [field.attname for field in fields]
-    TableWriter(connection, model, fields, unconverted=unconverted).insert_stored(found)
+    writer = TableWriter(connection, model, fields, unconverted=unconverted)
+    return partial(writer.insert_stored, found)
 
 
 def _converted(

@@ -161,6 +161,8 @@ class ModelWriter:
         rows = self._read([pk for pk in pks if pk in self.changes])
         self._leave_out_what_needs_held(rows)
         self._leave_out_what_changed(rows)
+        # From here on what REMOTE says is about these rows.
+        self.work.journal.ahead.settle()
         awaiting = self.translator.awaited
         late = [] if force else [pk for pk in rows if pk in awaiting and self._must_wait(pk)]
         for pk in late:

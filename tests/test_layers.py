@@ -14,6 +14,7 @@ ROOT = Path(synchro.__file__).parent
 # From the bottom of the building to the roof. Names on one line do not know each other.
 LAYERS = [
     [
+        "ahead",
         "asis",
         "exceptions",
         "chunks",
@@ -39,6 +40,7 @@ LAYERS = [
     ["capture", "entries"],
     ["conflicts", "plan", "preview", "receivers"],
     ["log"],
+    ["sealing"],
     ["conversion", "histories", "loading.base", "reserving"],
     ["loading.mysql", "loading.postgresql", "loading.sqlite"],
     ["loading.vendors"],

@@ -15,6 +15,7 @@ from synchro.asis import AsIs, time_reader
 from synchro.keysets import KeyPairs, KeySet
 from synchro.models import ADDITION, CHANGE, ChangeLog
 from synchro.plan import Collapsed, Logged
+from synchro.sealing import unnumbered
 from tests.runs import LOCAL, REMOTE
 from tests.testapp.models import Everything, Note
 
@@ -73,10 +74,7 @@ class Times(TestCase):
 
 
 def logged_rows() -> list[str]:
-    return [
-        row.object_id
-        for row in log.pending(LOCAL, after=0, upto=10, unsealed=log.unnumbered(LOCAL))
-    ]
+    return [row.object_id for row in log.pending(LOCAL, after=0, upto=10, more=unnumbered(LOCAL))]
 
 
 def test_a_log_is_read_in_order_page_by_page(monkeypatch):
@@ -96,8 +94,8 @@ def test_sealing_numbers_what_has_none_whatever_its_ids():
     ChangeLog.objects.filter(id__in=[*numbered[2:4], numbered[7]]).update(batch=1)
     ChangeLog.objects.filter(id=numbered[9]).delete()
     ChangeLog.objects.filter(batch__isnull=False).update(batch=1)
-    ranges = log._ranges(ChangeLog.objects.filter(batch__isnull=True))
-    within = ChangeLog.objects.filter(log._within(ranges))
+    (condition,) = log.within(unnumbered(LOCAL))
+    within = ChangeLog.objects.filter(condition)
     assert set(within.values_list("id", flat=True)) == {
         number for index, number in enumerate(numbered) if index not in (2, 3, 7, 9)
     }

@@ -14,8 +14,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from synchro import DisableSynchroLog, diff, synchronize
-from synchro.log import seal
 from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, ChangeLog
+from synchro.sealing import seal
 from synchro.triggers.silence import is_silent
 from tests.compare import assert_same
 from tests.runs import LOCAL, REMOTE, logged, on_remote, synchronize_back

@@ -11,8 +11,8 @@ from django.test.utils import isolate_apps
 
 from synchro import checks, synchronize
 from synchro.conf import conf
-from synchro.log import seal
 from synchro.models import CHANGE, DELETION, ChangeLog
+from synchro.sealing import seal
 from tests.compare import assert_same
 from tests.runs import LOCAL, REMOTE, on_remote
 from tests.testapp.models import Block, Quarry, Statue
