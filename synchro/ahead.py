@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-MANY: Final = 100
+MANY = 100
 """From so many rows on it pays to have a thread wait for the database."""
+
+
+Work = Callable[[], object]
+"""Needs nothing but the database, and what is given along."""
+
+
+class _Begun(NamedTuple):
+    """Work that is being done, or waits for its turn."""
+
+    result: Future[object]
+    done: Callable[[Any], None]
+    failed: Callable[[Exception], None]
+
+
+def _nothing(result: Any) -> None:
+    pass
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class Ahead:
@@ -28,7 +49,7 @@ class Ahead:
         self.connection = connection
         self._executor: ThreadPoolExecutor | None = None
         self._worker = 0
-        self._begun: list[Future[None]] = []
+        self._begun: deque[_Begun] = deque()
 
     def __enter__(self) -> Ahead:
         return self
@@ -45,34 +66,58 @@ class Ahead:
         finally:
             self._close()
 
-    def run(self, work: Callable[[], None], size: int) -> None:
-        """Have work done that needs nothing but the database: so many rows are written."""
-        # SQLite works in this process.
-        if size < MANY or self.connection.vendor == "sqlite":
-            work()
+    def takes(self, size: int) -> bool:
+        """Whether work on so many rows is given ahead. SQLite works in this process."""
+        return size >= MANY and self.connection.vendor != "sqlite"
+
+    def run(
+        self,
+        work: Work,
+        size: int,
+        *,
+        done: Callable[[Any], None] = _nothing,
+        failed: Callable[[Exception], None] = _raise,
+    ) -> None:
+        """Have work done, on so many rows: after all that was given before, and here and now if it
+        is not worth while. By the next ``settle`` ``done`` is called with what it returned, or
+        ``failed`` with what it raised."""
+        if not self.takes(size):
+            self._settle_one(work, done, failed)
             return
-        if self._executor is None:
-            self._open()
-        assert self._executor is not None
-        self._begun.append(self._executor.submit(copy_context().run, work))
+        executor = self._executor or self._open()
+        self._begun.append(_Begun(executor.submit(copy_context().run, work), done, failed))
 
-    def settle(self) -> None:
-        """Wait until all of it is done. Raises what it raised."""
-        begun, self._begun = self._begun, []
-        for one in begun:
-            one.result()
+    def settle(self, *, leave: int = 0) -> None:
+        """Wait until all work is done, and what follows from it; all but the newest pieces of it,
+        if some are left. Raises what goes wrong."""
+        while len(self._begun) > leave:
+            result, done, failed = self._begun.popleft()
+            self._settle_one(result.result, done, failed)
 
-    def _open(self) -> None:
+    @staticmethod
+    def _settle_one(
+        work: Work, done: Callable[[Any], None], failed: Callable[[Exception], None]
+    ) -> None:
+        try:
+            found = work()
+        except Exception as error:
+            failed(error)
+        else:
+            done(found)
+
+    def _open(self) -> ThreadPoolExecutor:
         self.connection.inc_thread_sharing()
         self.connection.execute_wrappers.append(self._in_turn)
         self._executor = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix="synchro ahead", initializer=self._enter_worker
         )
+        return self._executor
 
     def _close(self) -> None:
         if self._executor is not None:
             self._executor.shutdown()
             self._executor = None
+            self._begun.clear()
             self.connection.execute_wrappers.remove(self._in_turn)
             self.connection.dec_thread_sharing()
 

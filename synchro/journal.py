@@ -13,6 +13,7 @@ from synchro.ahead import Ahead
 from synchro.counterparts import Counterparts
 from synchro.graph import has_automatic_key, identity
 from synchro.keys import object_ids
+from synchro.loading.base import Load
 from synchro.log import stored, stored_all
 from synchro.models import DELETION, ChangeLog
 from synchro.nodes import Side, peer
@@ -20,6 +21,10 @@ from synchro.plan import Changes, Deletion
 from synchro.references import References
 from synchro.sealing import Sealed
 from synchro.sql import insertion
+
+
+def _nothing() -> None:
+    pass
 
 
 class Journal:
@@ -54,7 +59,19 @@ class Journal:
         field: str = "",
     ) -> None:
         """Log what was replayed (LOCAL key -> REMOTE key), with its origin and its time there."""
-        self._log(
+        self.ahead.run(self.entry(model, action, keys, changes, field=field), len(keys))
+
+    def entry(
+        self,
+        model: type[Model],
+        action: int,
+        keys: Mapping[Any, Any],
+        changes: Changes,
+        *,
+        field: str = "",
+    ) -> Load:
+        """What does so."""
+        return self._entry(
             model,
             action,
             {
@@ -68,7 +85,7 @@ class Journal:
     def forget(self, model: type[Model], deletions: Iterable[Deletion]) -> None:
         """Log deletions, and drop the references of the rows that are gone."""
         gone = list(deletions)
-        self._log(
+        entry = self._entry(
             model,
             DELETION,
             {
@@ -78,6 +95,7 @@ class Journal:
                 "key": [deletion.key for deletion in gone],
             },
         )
+        self.ahead.run(entry, len(gone))
         if identity(model) is model:
             self.references.drop(
                 model,
@@ -85,22 +103,22 @@ class Journal:
                 [deletion.remote_pk for deletion in gone],
             )
 
-    def _log(
+    def _entry(
         self,
         model: type[Model],
         action: int,
         columns: dict[str, list[Any]],
         *,
         field: str = "",
-    ) -> None:
-        """Write rows into REMOTE's log. An empty origin stands for LOCAL."""
+    ) -> Load:
+        """What writes rows into REMOTE's log. An empty origin stands for LOCAL."""
         if not columns["object_id"] or not self.remote.has_tables:
-            return
+            return _nothing
         alias, uid = self.remote.alias, self.local.uid
         content_type = ContentType.objects.db_manager(alias).get_for_model(model)
         columns["origin"] = [origin or uid for origin in columns["origin"]]
         columns["origin_date"] = stored_all(columns["origin_date"])
-        insert = insertion(
+        return insertion(
             alias,
             ChangeLog,
             columns,
@@ -112,7 +130,6 @@ class Journal:
                 "field": field,
             },
         )
-        self.ahead.run(insert, len(columns["object_id"]))
 
     def finish(self, counterparts: Counterparts, sealed: Sealed) -> None:
         """Write down what was matched by natural key, and up to where REMOTE has been brought."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +15,7 @@ from synchro.exceptions import ReplayError
 from synchro.graph import concrete, ends, through
 from synchro.halving import settle
 from synchro.holds import ADVICE
+from synchro.loading.base import Load
 from synchro.models import M2M_CHANGE, NEEDS_HELD, REFUSED
 from synchro.plan import Changes
 from synchro.receivers import needs_link_signals
@@ -35,6 +37,9 @@ class LinkWriter:
         self.changes = changes
         self.field: ManyToManyField[Any, Any] = model._meta.get_field(name)  # type: ignore[assignment]
         self.known = work.counterparts.known(model)
+        self.by_signals = needs_link_signals(model, through(self.field))
+        self._present: set[Link] | None = None
+        """The links that the next objects have on REMOTE, if they were read already."""
         self._links: list[Link] = []
         """Of the chunk in hand: (object, what it is linked to), keys on LOCAL."""
         self._touched: list[Any] = []
@@ -42,20 +47,75 @@ class LinkWriter:
 
     def replay(self, progress: Progress) -> None:
         done = 0
-        for chunk in batched(self.changes, conf.batch_size):
+        chunks = list(batched(self.changes, conf.batch_size))
+        for number, chunk in enumerate(chunks):
             ready = self._ready(chunk)
-            self._touched = []
-            settle(ready, self._attempt(ready), self._attempt, self._refuse)
-            self.work.done(self.model, "link", ((pk, self.known[pk]) for pk in self._touched))
-            self.work.journal.log(
-                self.model,
-                M2M_CHANGE,
-                {pk: self.known[pk] for pk in self._touched},
-                self.changes,
-                field=self.name,
-            )
+            if self._goes_ahead(len(ready)):
+                self._write_ahead(ready, chunks[number + 1] if number + 1 < len(chunks) else [])
+            else:
+                self._touched = []
+                settle(ready, self._attempt(ready), self._attempt, self._refuse)
+                self._record(self._touched)
             done += len(chunk)
             progress(f"{self.model._meta.label_lower}.{self.name}", done, len(self.changes))
+        self.work.ahead.settle()
+
+    def _goes_ahead(self, number: int) -> bool:
+        """Whether REMOTE may write the links of so many objects while the next ones are read."""
+        return self.work.ahead.takes(number) and not self.by_signals
+
+    def _write_ahead(self, pks: list[Any], following: Sequence[Any]) -> None:
+        """Have REMOTE make the links of objects equal. What it refuses is tried again in the usual
+        way. ``following``: the objects that come next."""
+        remote, ahead = self.work.remote, self.work.ahead
+        links = self._links
+        # Two portions at a time: while REMOTE writes one, the next one is waiting for it.
+        ahead.settle(leave=2)
+        present, self._present = self._present, None
+        if present is None:
+            present = self._links_there(pks)
+        added, removed, touched = self._difference(pks, links, present)
+        keys = {pk: self.known[pk] for pk in touched}
+        work = _writing(remote, self.field, added, removed)
+        entry = self.work.journal.entry(
+            self.model, M2M_CHANGE, keys, self.changes, field=self.name
+        )
+        written: list[bool] = []
+
+        def write() -> None:
+            if touched:
+                with transaction.atomic(using=remote.side.alias):
+                    work()
+            written.append(True)
+
+        def failed(error: Exception) -> None:
+            if not isinstance(error, REFUSALS) or remote.cannot_go_on(error):
+                raise error
+            self._links, later = links, self._links
+            self._touched = []
+            settle(pks, self._attempt(pks), self._attempt, self._refuse)
+            self._record(self._touched)
+            self._links = later
+
+        def done(_nothing: None) -> None:
+            self.work.done(self.model, "link", keys.items())
+
+        if following:
+            # Before these are written: they have nothing to do with each other.
+            ahead.run(partial(self._links_there, following), len(following), done=self._expect)
+        ahead.run(write, len(pks), done=done, failed=failed)
+        # Not in one: what goes wrong here says nothing of the links.
+        ahead.run(lambda: entry() if written else None, len(pks))
+
+    def _expect(self, present: set[Link]) -> None:
+        """Note what links the next objects have on REMOTE."""
+        self._present = present
+
+    def _record(self, pks: list[Any]) -> None:
+        """Note whose links were changed."""
+        keys = {pk: self.known[pk] for pk in pks}
+        self.work.done(self.model, "link", keys.items())
+        self.work.journal.log(self.model, M2M_CHANGE, keys, self.changes, field=self.name)
 
     def _ready(self, pks: list[Any]) -> list[Any]:
         """The objects that are on REMOTE, with all that they are linked to. The links of others
@@ -81,33 +141,45 @@ class LinkWriter:
             self._hold(pk, holds.lacks(self.model, pk, other, there), NEEDS_HELD)
         return [pk for pk in ready if pk not in needed]
 
-    def _attempt(self, pks: Sequence[Any]) -> Exception | None:
-        """Make the links of objects equal. What changed is noted for the log."""
-        self.work.journal.ahead.settle()
+    def _links_there(self, pks: Iterable[Any]) -> set[Link]:
+        """The links that objects have on REMOTE: keys there."""
+        owners = (self.known.get(pk) for pk in pks)
+        return set(self.work.remote.links(self.field, [key for key in owners if key is not None]))
+
+    def _difference(
+        self, pks: Sequence[Any], links: Iterable[Link], present: set[Link]
+    ) -> tuple[set[Link], set[Link], list[Any]]:
+        """The links to be added and removed on REMOTE, and the objects whose links these are.
+        ``links``: those on LOCAL; ``present``: those on REMOTE."""
         owners = {pk: self.known[pk] for pk in pks}
         others = self.work.counterparts.known(concrete(self.field.related_model))
         wanted = {
             (owners[pk], others[there])
-            for pk, there in self._links
+            for pk, there in links
             if pk in owners and others.get(there) is not None
         }
+        keys = set(owners.values())
+        added, removed = wanted - present, {one for one in present - wanted if one[0] in keys}
+        touched = {owner for owner, _ in added | removed}
+        return added, removed, [pk for pk, owner in owners.items() if owner in touched]
+
+    def _attempt(self, pks: Sequence[Any]) -> Exception | None:
+        """Make the links of objects equal. What changed is noted for the log."""
+        self.work.ahead.settle()
         remote = self.work.remote
-        present = set(remote.links(self.field, owners.values()))
-        added, removed = wanted - present, present - wanted
-        if not added and not removed:
+        added, removed, touched = self._difference(pks, self._links, self._links_there(pks))
+        if not touched:
             return None
-        by_signals = needs_link_signals(self.model, through(self.field))
         try:
             with transaction.atomic(using=remote.side.alias):
-                write = _relate if by_signals else _write
+                write = _relate if self.by_signals else _write
                 write(remote, self.model, self.field, added, removed)
         except Exception as error:
             # A receiver of the project may raise anything; the rest has no such excuse.
-            if remote.cannot_go_on(error) or not (by_signals or isinstance(error, REFUSALS)):
+            if remote.cannot_go_on(error) or not (self.by_signals or isinstance(error, REFUSALS)):
                 raise
             return error
-        touched = {owner for owner, _ in added | removed}
-        self._touched += [pk for pk, owner in owners.items() if owner in touched]
+        self._touched += touched
         return None
 
     def _refuse(self, pk: Any, error: Exception) -> None:
@@ -140,6 +212,29 @@ def _write(
     removed: set[Link],
 ) -> None:
     """Add and remove the rows of the automatic table."""
+    _writing(remote, field, added, removed)()
+
+
+def _writing(
+    remote: DatabaseEnd, field: ManyToManyField[Any, Any], added: set[Link], removed: set[Link]
+) -> Load:
+    """What adds and removes rows of the automatic table."""
+    near, far = ends(field)
+    insert: Load | None = None
+    if added:
+        writer = TableWriter(remote.connection, through(field), [near, far])
+        insert = writer.inserting(writer.stored(in_order(added)), len(added))
+
+    def write() -> None:
+        if removed:
+            _remove(remote, field, removed)
+        if insert is not None:
+            insert()
+
+    return write
+
+
+def _remove(remote: DatabaseEnd, field: ManyToManyField[Any, Any], removed: set[Link]) -> None:
     near, far = ends(field)
     by_owner: dict[Any, set[Any]] = {}
     for owner, there in removed:
@@ -154,10 +249,6 @@ def _write(
         ]
         for some in batched(ids, 500):
             rows.filter(pk__in=some)._raw_delete(remote.side.alias)
-    if added:
-        TableWriter(remote.connection, through(field), [near, far]).insert(
-            in_order(added), returning=False
-        )
 
 
 def in_order(links: set[Link]) -> list[Link]:

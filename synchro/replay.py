@@ -136,7 +136,7 @@ class _Filler:
         self.writer.prepare_update()
 
     def attempt(self, pks: Sequence[Any]) -> Exception | None:
-        self.work.journal.ahead.settle()
+        self.work.ahead.settle()
         values = []
         for pk in pks:
             awaited = self.rows[pk]

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import Exists, F, QuerySet
@@ -28,7 +27,7 @@ from synchro.triggers.tombstones import resolve_batch
 
 logger = logging.getLogger("synchro")
 
-MANY: Final = 2000
+MANY = 2000
 """From so many rows on it pays to open a connection for them."""
 
 

@@ -24,7 +24,7 @@ from django.db.models.sql import InsertQuery
 
 from synchro.chunks import batched, transposed
 from synchro.conversion import converter
-from synchro.loading.base import Columns, portions
+from synchro.loading.base import Columns, Load, portions
 from synchro.loading.vendors import loader
 from synchro.reserving import reserve_keys
 from synchro.transient import is_transient
@@ -73,24 +73,32 @@ class TableWriter:
         """Insert rows. If ``returning``, the database makes up the keys: they are returned."""
         if not rows:
             return []
-        columns = self._converted(rows)
+        return self.insert_stored(self.stored(rows), len(rows), returning=returning)
+
+    def insert_stored(
+        self, columns: Columns, number: int, *, returning: bool = False
+    ) -> list[Any]:
+        """Like ``insert``, with so many rows, at least one, as ``stored`` makes them."""
         if not returning:
-            self._load(self._table(), columns, len(rows))
+            self.inserting(columns, number)()
             return []
         made = self._load_new(columns) if self._is_plain else None
-        return self._insert_new(columns, len(rows)) if made is None else made
+        return self._insert_new(columns, number) if made is None else made
 
-    def insert_stored(self, columns: Columns) -> None:
-        """Insert rows whose values are, column by column, as the database stores them."""
-        self._load(self._table(), columns, len(columns[0]))
+    def inserting(self, columns: Columns, number: int) -> Load:
+        """What inserts so many rows, with all done beforehand that does not need the database."""
+        return self._loading(self._table(), columns, number)
 
-    def _load(self, table: str, columns: Columns, number: int) -> None:
-        """Insert so many rows into the table, or into one that has the same columns."""
+    def _loading(self, table: str, columns: Columns, number: int) -> Load:
+        """What inserts so many rows into the table, or into one that has the same columns."""
         if self._is_plain:
-            self._loader.load(table, self._columns(), columns)
-            return
-        for rows in self._portions(columns, number):
-            self._insert_into(table, rows)
+            return self._loader.loading(table, self._columns(), columns)
+
+        def load() -> None:
+            for rows in self._portions(columns, number):
+                self._insert_into(table, rows)
+
+        return load
 
     def _load_new(self, columns: Columns) -> list[Any] | None:
         """Insert rows in the fast way. Returns their keys; None if that way cannot tell them."""
@@ -170,15 +178,24 @@ class TableWriter:
 
     def update(self, rows: Sequence[Row]) -> None:
         """Update rows that exist. The key columns must be among the fields."""
-        if not rows or not self._own_columns():
-            return
-        columns = self._converted(rows)
+        if rows:
+            self.update_stored(self.stored(rows))
+
+    def update_stored(self, columns: Columns) -> None:
+        """Like ``update``, with one or more rows as ``stored`` makes them."""
+        self.updating(columns)()
+
+    def updating(self, columns: Columns) -> Load:
+        """What does so, with all done beforehand that does not need the database."""
+        if not self._own_columns():
+            return _nothing
         if self._stage:
-            self._update_by_stage(self._stage, columns)
-        elif self._upserts:
-            self._loader.upsert(self._table(), self._columns(), self._key_columns(), columns)
-        else:
-            self._update_one_by_one(columns)
+            return self._updating_by_stage(self._stage, columns)
+        if self._upserts:
+            return partial(
+                self._loader.upsert, self._table(), self._columns(), self._key_columns(), columns
+            )
+        return partial(self._update_one_by_one, columns)
 
     def close(self) -> None:
         """Remove what prepare_update made."""
@@ -191,20 +208,25 @@ class TableWriter:
     def _can_stage(self) -> bool:
         return self.connection.vendor in ("postgresql", "mysql")
 
-    def _update_by_stage(self, name: str, columns: Columns) -> None:
-        stage = self._quote(name)
-        self._load(stage, columns, len(columns[0]))
-        table = self._table()
+    def _updating_by_stage(self, name: str, columns: Columns) -> Load:
+        stage, table = self._quote(name), self._table()
         match = " AND ".join(f"{table}.{key} = {stage}.{key}" for key in self._key_columns())
         if self.connection.vendor == "mysql":
             assignments = ", ".join(f"{table}.{c} = {stage}.{c}" for c in self._own_columns())
-            self._execute(f"UPDATE {table} INNER JOIN {stage} ON {match} SET {assignments}")
+            update = f"UPDATE {table} INNER JOIN {stage} ON {match} SET {assignments}"
         else:
             assignments = ", ".join(f"{c} = {stage}.{c}" for c in self._own_columns())
-            self._execute(f"UPDATE {table} SET {assignments} FROM {stage} WHERE {match}")
+            update = f"UPDATE {table} SET {assignments} FROM {stage} WHERE {match}"
         # What is only deleted, PostgreSQL reads past each time. (TRUNCATE commits on MySQL.)
         empty = "TRUNCATE" if self.connection.vendor == "postgresql" else "DELETE FROM"
-        self._execute(f"{empty} {stage}")
+        load = self._loading(stage, columns, len(columns[0]))
+
+        def update_by_stage() -> None:
+            load()
+            self._execute(update)
+            self._execute(f"{empty} {stage}")
+
+        return update_by_stage
 
     def _update_one_by_one(self, columns: Columns) -> None:
         keys = self._key_columns()
@@ -223,8 +245,9 @@ class TableWriter:
 
     # -- statements
 
-    def _converted(self, rows: Sequence[Row]) -> Columns:
-        """The columns of rows, with their values as the database stores them."""
+    def stored(self, rows: Sequence[Row]) -> Columns:
+        """The columns of one or more rows, with their values as the database stores them. Raises
+        ValueError, TypeError and the like where it cannot hold one exactly."""
         return _converted(transposed(rows), self._convert)
 
     def _placeholders(self, rows: Sequence[Row]) -> tuple[list[str], list[Any]]:
@@ -299,7 +322,7 @@ def insertion(
     columns: Mapping[str, Sequence[Any]],
     *,
     same: Mapping[str, Any] | None = None,
-) -> Callable[[], None]:
+) -> Load:
     """What inserts one or more rows like ``insert_objects``: name of a field -> its values. They
     are converted already: what is left to do is up to the database."""
     connection = connections[alias]
@@ -316,7 +339,7 @@ def insertion(
         found.append([stored] * number)
     unconverted = [field.attname for field in fields]
     writer = TableWriter(connection, model, fields, unconverted=unconverted)
-    return partial(writer.insert_stored, found)
+    return writer.inserting(found, number)
 
 
 def _converted(
@@ -327,6 +350,10 @@ def _converted(
         column if convert is None else list(map(convert, column))
         for column, convert in zip(columns, converters, strict=True)
     ]
+
+
+def _nothing() -> None:
+    pass
 
 
 def key_values(model: type[Model], pk: Any) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.db.models import Field, Model
 
+from synchro.ahead import Ahead
 from synchro.counterparts import Counterparts
 from synchro.exceptions import SynchroError
 from synchro.graph import family
@@ -48,6 +49,11 @@ class Work:
         default_factory=dict
     )
     """Columns that can only be filled in once what they point at is there, by key on LOCAL."""
+
+    @property
+    def ahead(self) -> Ahead:
+        """REMOTE's: for work that nobody waits for at once."""
+        return self.journal.ahead
 
     def hold(self, model: type[Model], pk: Any, error: SynchroError, **how: Any) -> None:
         """Hold the write of an object, or raise the error where that was not asked for."""

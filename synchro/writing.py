@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -16,7 +17,9 @@ from synchro.exceptions import PlanError, ReplayError
 from synchro.graph import (
     columns,
     foreign_keys,
+    generic_foreign_keys,
     has_automatic_key,
+    identity,
     points_at_key,
     skipped_fields,
     target,
@@ -34,6 +37,9 @@ from synchro.transient import is_transient
 from synchro.translate import Translator
 from synchro.uniques import Releaser, unique_groups
 from synchro.work import REFUSALS, Work
+
+Rows = dict[Any, dict[str, Any]]
+"""Key on LOCAL -> attribute -> value, with keys as they are on REMOTE."""
 
 
 class ModelWriter:
@@ -83,6 +89,9 @@ class ModelWriter:
         self.updater = self._table_writer([*self.key_fields, *own])
         self.restorer = self._table_writer([*self.key_fields, *self.insert_fields])
         self.saver = ObjectSaver(work.remote, model, self.fields, self.skipped)
+        self.refers_to_itself = bool(generic_foreign_keys(model)) or any(
+            identity(target(field)) is identity(model) for field in foreign_keys(model)
+        )
         self._written: set[Any] = set()
         """Of the chunk in hand."""
         self._before = KeySet()
@@ -108,10 +117,6 @@ class ModelWriter:
         return TableWriter(
             self.remote.connection, self.model, fields, unconverted=self.unconverted
         )
-
-    def close(self) -> None:
-        self.updater.close()
-        self.restorer.close()
 
     def levels(self) -> list[list[Any]]:
         """The keys in portions, parents first, where a row has to wait for another one of the
@@ -161,8 +166,6 @@ class ModelWriter:
         rows = self._read([pk for pk in pks if pk in self.changes])
         self._leave_out_what_needs_held(rows)
         self._leave_out_what_changed(rows)
-        # From here on what REMOTE says is about these rows.
-        self.work.journal.ahead.settle()
         awaiting = self.translator.awaited
         late = [] if force else [pk for pk in rows if pk in awaiting and self._must_wait(pk)]
         for pk in late:
@@ -175,9 +178,14 @@ class ModelWriter:
             for field, awaited in awaiting[pk].items()
         ]
         self.forced = {pk for pk, field, _ in deferred if not field.null}
+        if not deferred and self._goes_ahead(len(rows)):
+            self._write_ahead(new, old, again)
+            return late
         for pk, field, _ in deferred:
             if field.null:
                 rows[pk][field.attname] = None
+        # What goes wrong with these rows must be theirs.
+        self.work.ahead.settle()
         # MariaDB checks foreign keys at once, the others when the transaction ends.
         off = self.remote.connection.vendor == "mysql" and bool(self.forced)
         if off:
@@ -193,15 +201,18 @@ class ModelWriter:
         for pk, field, awaited in deferred:
             if pk in self._written:
                 self.work.fix_ups.setdefault((self.model, field), {})[pk] = awaited
-        for part in (new, old, again):
-            for pk in part.keys() - self._written:
-                del part[pk]
-        self._record(new, {**old, **again})
+        self._record_written(new, old, again)
         return late
+
+    def close(self) -> None:
+        """Wait for REMOTE, and remove what was made for the writing."""
+        self.work.ahead.settle()
+        self.updater.close()
+        self.restorer.close()
 
     # -- reading and translating
 
-    def _read(self, pks: list[Any]) -> dict[Any, dict[str, Any]]:
+    def _read(self, pks: list[Any]) -> Rows:
         """The rows on LOCAL, attribute -> value, with keys as they are on REMOTE."""
         names = [field.attname for field in self.fields]
         rows = {
@@ -212,7 +223,7 @@ class ModelWriter:
         }
         return self.translator.translate({pk: rows[pk] for pk in pks if pk in rows})
 
-    def _leave_out_what_needs_held(self, rows: dict[Any, dict[str, Any]]) -> None:
+    def _leave_out_what_needs_held(self, rows: Rows) -> None:
         """A row whose target is held, and not on REMOTE, is held with it."""
         for pk, columns_lacking in self.translator.lacking.items():
             needed = next(iter(columns_lacking.values()))
@@ -220,7 +231,7 @@ class ModelWriter:
             self.work.hold(self.model, pk, error, reason=NEEDS_HELD)
             del rows[pk]
 
-    def _leave_out_what_changed(self, rows: dict[Any, dict[str, Any]]) -> None:
+    def _leave_out_what_changed(self, rows: Rows) -> None:
         """Rows that were re-linked while the run goes on (SQLite without a write-ahead log has no
         snapshot) are left to the next run, whose log names them."""
         for pk, fields in self.translator.changed.items():
@@ -247,9 +258,7 @@ class ModelWriter:
             for field in self.translator.awaited[pk]
         )
 
-    def _sort(
-        self, rows: dict[Any, dict[str, Any]]
-    ) -> tuple[dict[Any, dict[str, Any]], dict[Any, dict[str, Any]], dict[Any, dict[str, Any]]]:
+    def _sort(self, rows: Rows) -> tuple[Rows, Rows, Rows]:
         """Rows to insert, to update, and to update as if they were new."""
         known = self.counterparts.known(self.model)
         present = {pk: known[pk] for pk in rows if known.get(pk) is not None}
@@ -266,6 +275,10 @@ class ModelWriter:
             else:
                 old[pk] = row
         return new, old, again
+
+    def _fresh(self, rows: Rows) -> Rows:
+        """Rows as they are when they are made."""
+        return {pk: self._with_defaults(row) for pk, row in rows.items()}
 
     def _with_defaults(self, row: dict[str, Any]) -> dict[str, Any]:
         defaults = {
@@ -287,61 +300,143 @@ class ModelWriter:
         found = self.counterparts.get(self.model, pk)
         return self.counterparts.translated(self.model, pk) if found is None else found
 
+    # -- writing ahead
+
+    def _goes_ahead(self, number: int) -> bool:
+        """Whether REMOTE may write so many rows while the next ones are read: only if these need
+        not know which keys the others got, and nothing is checked row by row."""
+        return (
+            self.work.ahead.takes(number)
+            and not self.by_save
+            and not self.refers_to_itself
+            and not self.deferrable
+            and not self.work.careful
+        )
+
+    def _write_ahead(self, new: Rows, old: Rows, again: Rows) -> None:
+        """Have REMOTE write rows. What it refuses is tried again in the usual way."""
+        if old:
+            self.updater.prepare_update()
+        if again:
+            self.restorer.prepare_update()
+        changed = {**old, **again}
+        written: list[dict[Any, Any]] = []
+
+        def write() -> None:
+            written.append(work())
+
+        def done(_nothing: None) -> None:
+            (keys,) = written
+            self.counterparts.note(self.model, keys)
+            self._record(new, changed, logged=changed)
+            self._before.update((*new, *changed))
+
+        def failed(error: Exception) -> None:
+            if not isinstance(error, REFUSALS) or self.remote.cannot_go_on(error):
+                raise error
+            # What came after these rows is written by then, and must stay as it is.
+            self.work.ahead.settle()
+            self._write_all(new, old, again)
+            self._record_written(new, old, again)
+            self._before.update(self._written)
+            self._written = set()
+
+        try:
+            work = self._work(new, old, again)
+        except REFUSALS as error:
+            # REMOTE cannot hold a value.
+            failed(error)
+            return
+        known = self.counterparts.known(self.model)
+        entry = self.work.journal.entry(
+            self.model, CHANGE, {pk: known[pk] for pk in changed}, self.changes
+        )
+        size = len(new) + len(changed)
+        # Two portions at a time: while REMOTE writes one, the next one is waiting for it.
+        self.work.ahead.settle(leave=2)
+        self.work.ahead.run(write, size, done=done, failed=failed)
+        # Not in one: what goes wrong here says nothing of the rows.
+        self.work.ahead.run(lambda: entry() if written else None, size)
+
+    def _work(self, new: Rows, old: Rows, again: Rows) -> Callable[[], dict[Any, Any]]:
+        """What writes rows, all of them or none, and returns the keys of the new ones."""
+        writes: list[Callable[[], Any]] = []
+        for writer, rows in ((self.updater, old), (self.restorer, self._fresh(again))):
+            if rows:
+                columns = writer.stored(self._values_to_update(writer, rows))
+                writes.append(writer.updating(columns))
+        keys: list[Any] | None = []
+        if new:
+            keys, values = self._values_to_insert(self._fresh(new))
+            columns = self.inserter.stored(values)
+            if keys is None:
+                insert = self.inserter.insert_stored
+                writes.append(partial(insert, columns, len(values), returning=True))
+            else:
+                writes.append(self.inserter.inserting(columns, len(values)))
+
+        def work() -> dict[Any, Any]:
+            with transaction.atomic(using=self.remote.side.alias):
+                # The keys, if the database makes them up, come last.
+                for write in writes:
+                    made = write()
+            return dict(zip(new, made if keys is None else keys, strict=True))
+
+        return work
+
     # -- writing in sets
 
     def _write_all(
         self,
-        new: dict[Any, dict[str, Any]],
-        old: dict[Any, dict[str, Any]],
-        again: dict[Any, dict[str, Any]],
+        new: Rows,
+        old: Rows,
+        again: Rows,
     ) -> None:
         if old:
             self.updater.prepare_update()
             self._guarded(old, self._update)
         if again:
             self.restorer.prepare_update()
-            self._guarded(
-                {pk: self._with_defaults(row) for pk, row in again.items()}, self._restore
-            )
+            self._guarded(self._fresh(again), self._restore)
         if new:
-            self._guarded({pk: self._with_defaults(row) for pk, row in new.items()}, self._insert)
+            self._guarded(self._fresh(new), self._insert)
 
-    def _insert(self, rows: dict[Any, dict[str, Any]]) -> None:
+    def _insert(self, rows: Rows) -> None:
+        keys, values = self._values_to_insert(rows)
+        made = self.inserter.insert(values, returning=keys is None)
+        pairs = zip(rows, made if keys is None else keys, strict=True)
+        self.counterparts.note(self.model, dict(pairs))
+
+    def _values_to_insert(self, rows: Rows) -> tuple[list[Any] | None, list[Sequence[Any]]]:
+        """The keys of new rows, None if the database makes them up; and the rows."""
         names = [field.attname for field in self.insert_fields]
-        values = [_values(row, names) for row in rows.values()]
+        values: list[Sequence[Any]] = [_values(row, names) for row in rows.values()]
         if self.automatic:
-            keys = self.inserter.insert(values, returning=True)
-        else:
-            keys = [self._key_there(pk) for pk in rows]
-            self.inserter.insert(
-                [
-                    [*key_values(self.model, key), *row]
-                    for key, row in zip(keys, values, strict=True)
-                ],
-                returning=False,
-            )
-        for pk, key in zip(rows, keys, strict=True):
-            self.counterparts.set(self.model, pk, key)
+            return None, values
+        keys = [self._key_there(pk) for pk in rows]
+        parts = (key_values(self.model, key) for key in keys)
+        return keys, [(*key, *row) for key, row in zip(parts, values, strict=True)]
 
-    def _update(self, rows: dict[Any, dict[str, Any]]) -> None:
+    def _update(self, rows: Rows) -> None:
         self._update_with(self.updater, rows)
 
-    def _restore(self, rows: dict[Any, dict[str, Any]]) -> None:
+    def _restore(self, rows: Rows) -> None:
         self._update_with(self.restorer, rows)
 
-    def _update_with(self, writer: TableWriter, rows: dict[Any, dict[str, Any]]) -> None:
+    def _update_with(self, writer: TableWriter, rows: Rows) -> None:
+        writer.update(self._values_to_update(writer, rows))
+
+    def _values_to_update(self, writer: TableWriter, rows: Rows) -> list[Sequence[Any]]:
         names = [field.attname for field in writer.fields[len(self.key_fields) :]]
         known = self.counterparts.known(self.model)
         # Rows that are updated are there, so that their keys are known.
         keys = (key_values(self.model, known[pk]) for pk in rows)
-        writer.update(
-            [(*key, *_values(row, names)) for key, row in zip(keys, rows.values(), strict=True)]
-        )
+        return [(*key, *_values(row, names)) for key, row in zip(keys, rows.values(), strict=True)]
 
     def _guarded(
         self,
-        rows: dict[Any, dict[str, Any]],
-        write: Callable[[dict[Any, dict[str, Any]]], None],
+        rows: Rows,
+        write: Callable[[Rows], None],
     ) -> None:
         """Write rows; where REMOTE refuses, free unique values and try again, then find the
         rows that are to blame by halving."""
@@ -357,8 +452,8 @@ class ModelWriter:
 
     def _attempt(
         self,
-        rows: dict[Any, dict[str, Any]],
-        write: Callable[[dict[Any, dict[str, Any]]], None],
+        rows: Rows,
+        write: Callable[[Rows], None],
     ) -> Exception | None:
         known = self.counterparts.known(self.model)
         before = {pk: known.get(pk) for pk in rows}
@@ -429,13 +524,12 @@ class ModelWriter:
 
     def _save_all(
         self,
-        new: dict[Any, dict[str, Any]],
-        old: dict[Any, dict[str, Any]],
-        again: dict[Any, dict[str, Any]],
+        new: Rows,
+        old: Rows,
+        again: Rows,
     ) -> None:
         if unique_groups(self.model):
-            fresh = {pk: self._with_defaults(row) for pk, row in {**again, **new}.items()}
-            self._release({**old, **fresh})
+            self._release({**old, **self._fresh({**again, **new})})
         tolerant = self.work.holds.tolerant
         known = self.counterparts.known(self.model)
         present = {self._key_there(pk): pk for pk in old}
@@ -469,12 +563,22 @@ class ModelWriter:
 
     # -- what was done
 
-    def _record(self, new: dict[Any, dict[str, Any]], old: dict[Any, dict[str, Any]]) -> None:
+    def _record_written(self, new: Rows, old: Rows, again: Rows) -> None:
+        """Note those of the rows that were written."""
+        for part in (new, old, again):
+            for pk in part.keys() - self._written:
+                del part[pk]
+        self._record(new, {**old, **again})
+
+    def _record(self, new: Rows, old: Rows, *, logged: Container[Any] = ()) -> None:
+        """Note which rows were made and which were changed. ``logged``: those that REMOTE's log
+        has already."""
         journal, model = self.work.journal, self.model
         known = self.counterparts.known(model)
         journal.refer(model, {pk: known[pk] for pk in (*new, *old)})
         for rows, action in ((new, ADDITION), (old, CHANGE)):
-            journal.log(model, action, {pk: known[pk] for pk in rows}, self.changes)
+            keys = {pk: known[pk] for pk in rows if pk not in logged}
+            journal.log(model, action, keys, self.changes)
         self.work.done(model, "create", ((pk, known[pk]) for pk in new))
         self.work.done(model, "update", ((pk, known[pk]) for pk in old))
 

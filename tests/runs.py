@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import models
+from django.db import connections, models
 from django.db.models import F
 from django.test import override_settings
 
@@ -62,3 +62,15 @@ def occupy(model: type[models.Model], **values: Any) -> models.Model:
 def reread(instance: models.Model, alias: str = REMOTE) -> Any:
     """`instance` as `alias` holds it now (it is looked up by primary key)."""
     return type(instance)._base_manager.using(alias).get(pk=instance.pk)
+
+
+@contextmanager
+def poison(word: str = "poison") -> Iterator[None]:
+    """REMOTE refuses rows with the word as their name (see tests/testapp/apps.py)."""
+    with connections[REMOTE].cursor() as cursor:
+        cursor.execute("INSERT INTO testapp_poison (word) VALUES (%s)", [word])
+    try:
+        yield
+    finally:
+        with connections[REMOTE].cursor() as cursor:
+            cursor.execute("DELETE FROM testapp_poison WHERE word = %s", [word])

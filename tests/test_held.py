@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
 
@@ -22,7 +20,7 @@ from synchro import DisableSynchroLog, SyncFlags, reset_synchro, synchronize
 from synchro.exceptions import SynchroError
 from synchro.models import ADDITION, ChangeLog, HeldChange, Peer
 from tests.compare import assert_same
-from tests.runs import LOCAL, REMOTE, age, occupy, on_remote, synchronize_back
+from tests.runs import LOCAL, REMOTE, age, occupy, on_remote, poison, synchronize_back
 from tests.testapp.models import (
     Author,
     Badge,
@@ -65,18 +63,6 @@ def held():
 
 def names_of(rows):
     return [(label, key) for label, key, *_ in rows]
-
-
-@contextmanager
-def poison(word: str = "poison") -> Iterator[None]:
-    """REMOTE refuses rows with the word as their name (see tests/testapp/apps.py)."""
-    with connections[REMOTE].cursor() as cursor:
-        cursor.execute("INSERT INTO testapp_poison (word) VALUES (%s)", [word])
-    try:
-        yield
-    finally:
-        with connections[REMOTE].cursor() as cursor:
-            cursor.execute("DELETE FROM testapp_poison")
 
 
 # -- rows

@@ -55,7 +55,7 @@ def stored(way: Any, given_rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]
     table = connection.ops.quote_name(Everything._meta.db_table)
     names = [connection.ops.quote_name(field.column) for field in fields]
     if numbered:
-        way(connection).load(table, names, writer._converted(numbered))
+        way(connection).load(table, names, writer.stored(numbered))
     found = Everything.objects.using(REMOTE).order_by("pk").values_list(*columns)
     return [
         tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)

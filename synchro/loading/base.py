@@ -18,6 +18,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 Columns = Sequence[Sequence[Any]]
 """The values of one or more rows, column by column."""
 
+Load = Callable[[], None]
+"""Inserts rows that it has in hand."""
+
 _PARAMETERS_ON_SQLITE: Final = 4000
 """A longer statement is no quicker there, and takes some MB to be prepared."""
 
@@ -39,6 +42,10 @@ class Loader(ABC):
     @abstractmethod
     def load(self, table: str, names: Sequence[str], columns: Columns) -> None:
         """Insert rows. The names of the table and its columns are quoted already."""
+
+    def loading(self, table: str, names: Sequence[str], columns: Columns) -> Load:
+        """What does so, with all done beforehand that does not need the database."""
+        return partial(self.load, table, names, columns)
 
     def load_new(
         self, table: str, names: Sequence[str], columns: Columns, key: str

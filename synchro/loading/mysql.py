@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from math import isfinite
 from types import NoneType
 from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from synchro.loading.base import Columns, Loader, is_constant, portions
+from synchro.loading.base import Columns, Load, Loader, is_constant, portions
 from synchro.members import has_json_tables
 
 
@@ -66,14 +67,28 @@ class JsonLoader(BatchLoader):
         return has_json_tables(connection)
 
     def load(self, table: str, names: Sequence[str], columns: Columns) -> None:
+        self.loading(table, names, columns)()
+
+    def loading(self, table: str, names: Sequence[str], columns: Columns) -> Load:
+        loads: list[Load] = []
         for portion in portions(self.connection, columns, width=1):
             source = _json_table(portion)
             if source is None:
-                super().load(table, names, portion)
-                continue
-            sql, parameters = source
-            with self.connection.cursor() as cursor:
-                cursor.execute(f"INSERT INTO {table} ({', '.join(names)}) {sql}", parameters)
+                loads.append(partial(super().load, table, names, portion))
+            else:
+                sql, parameters = source
+                insert = f"INSERT INTO {table} ({', '.join(names)}) {sql}"
+                loads.append(partial(self._execute, insert, parameters))
+
+        def load() -> None:
+            for one in loads:
+                one()
+
+        return load
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
 
     def load_new(
         self, table: str, names: Sequence[str], columns: Columns, key: str

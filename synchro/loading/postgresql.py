@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cache, partial
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from synchro.loading.base import Columns, Loader, watched
+from synchro.loading.base import Columns, Load, Loader, watched
 
 
 class CopyLoader(Loader):
@@ -27,21 +27,38 @@ class CopyLoader(Loader):
         return bool(is_psycopg3)
 
     def load(self, table: str, names: Sequence[str], columns: Columns) -> None:
-        sql = f"COPY {table} ({', '.join(names)}) FROM STDIN"
-        with self.connection.cursor() as cursor:
-            watched(self.connection, cursor, partial(self._copy, cursor), sql, columns, many=True)
+        # The server reads some while the next ones are written out.
+        self._copy(table, names, columns, _pieces(columns))
 
-    def _copy(self, cursor: Any, sql: str, columns: Columns, many: bool, context: Any) -> None:
-        with self.connection.wrap_database_errors, cursor.copy(sql) as copy:
-            # The server reads some while the next ones are written out.
-            for start in range(0, len(columns[0]), _ROWS_AHEAD):
-                some = [column[start : start + _ROWS_AHEAD] for column in columns]
-                text = _copy_text(some)
-                if text is not None:
-                    copy.write(text)
-                    continue
-                for row in zip(*some, strict=True):
-                    copy.write_row(row)
+    def loading(self, table: str, names: Sequence[str], columns: Columns) -> Load:
+        return partial(self._copy, table, names, columns, list(_pieces(columns)))
+
+    def _copy(
+        self, table: str, names: Sequence[str], columns: Columns, pieces: Iterable[str | Columns]
+    ) -> None:
+        """``columns``: what those see who watch the connection."""
+
+        def copy_in(sql: str, columns: Columns, many: bool, context: Any) -> None:
+            with self.connection.wrap_database_errors, cursor.copy(sql) as copy:
+                for piece in pieces:
+                    if isinstance(piece, str):
+                        copy.write(piece)
+                        continue
+                    for row in zip(*piece, strict=True):
+                        copy.write_row(row)
+
+        sql = f"COPY {table} ({', '.join(names)}) FROM STDIN"
+        with self.connection.cursor() as found:
+            cursor: Any = found
+            watched(self.connection, cursor, copy_in, sql, columns, many=True)
+
+
+def _pieces(columns: Columns) -> Iterator[str | Columns]:
+    """Rows in portions: as text, or as they are where that cannot be."""
+    for start in range(0, len(columns[0]), _ROWS_AHEAD):
+        some = [column[start : start + _ROWS_AHEAD] for column in columns]
+        text = _copy_text(some)
+        yield some if text is None else text
 
 
 _ROWS_AHEAD: Final = 500

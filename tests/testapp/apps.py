@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.conf import settings
 from django.db import connections
 from django.db.models.signals import post_migrate
 
@@ -97,6 +98,11 @@ class TestAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        # Not at the head: the models are not ready there.
+        from synchro import ahead, sealing
+
+        if settings.FEW_ARE_MANY:
+            ahead.MANY = sealing.MANY = 1
         post_migrate.connect(create_unmanaged_tables, sender=self)
         post_migrate.connect(create_poison, sender=self)
         # The receiver of dbsettings is connected already, so this one is called after it.

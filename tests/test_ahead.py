@@ -1,0 +1,203 @@
+"""What REMOTE does while the run goes on: all is as if it were done one after the other."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connections, transaction
+from django.test import override_settings
+
+from synchro import SyncFlags, ahead, synchronize
+from synchro.ahead import Ahead
+from synchro.exceptions import SynchroError
+from synchro.models import ADDITION, CHANGE, M2M_CHANGE, ChangeLog, Reference
+from synchro.suspend import DisableSynchroLog, is_suspended
+from tests.compare import assert_same
+from tests.runs import LOCAL, REMOTE, logged, occupy, on_remote, poison
+from tests.testapp.models import Item, Label, Note, Paper, Seat
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=[LOCAL, REMOTE])
+
+
+@pytest.fixture(params=[1, 10**9], ids=["ahead", "plain"])
+def way(request, monkeypatch):
+    monkeypatch.setattr(ahead, "MANY", request.param)
+
+
+@pytest.fixture
+def few_at_a_time(way):
+    with override_settings(SYNCHRO_BATCH_SIZE=3):
+        yield
+
+
+def make_papers(number: int) -> tuple[list[Paper], list[Label]]:
+    # From here on automatic keys differ between the databases.
+    occupy(Label, name="only there")
+    occupy(Paper, title="only there")
+    labels = [Label.objects.create(name=f"l{n}") for n in range(number)]
+    papers = [Paper.objects.create(title=f"p{n}") for n in range(number)]
+    for n, paper in enumerate(papers):
+        paper.labels.set([labels[n], labels[n // 2]])
+    return papers, labels
+
+
+def links_there() -> set[tuple[str, str]]:
+    rows = on_remote(Paper.labels.through).values_list("paper__title", "label__name")
+    assert len(rows) == len(set(rows))
+    return set(rows)
+
+
+@pytest.mark.usefixtures("few_at_a_time")
+def test_portion_after_portion_arrives():
+    papers, labels = make_papers(11)
+    synchronize()
+    assert links_there() == {
+        pair for n in range(11) for pair in ((f"p{n}", f"l{n}"), (f"p{n}", f"l{n // 2}"))
+    }
+    for n, paper in enumerate(papers):
+        paper.title = f"changed {n}"
+        paper.save()
+        paper.labels.set([labels[n], labels[-n]])
+    Item.objects.bulk_create(Item(code=str(n)) for n in range(7))
+    for item in Item.objects.all():
+        item.name = "logged"
+        item.save()
+    synchronize()
+    assert links_there() == {
+        pair
+        for n in range(11)
+        for pair in ((f"changed {n}", f"l{n}"), (f"changed {n}", f"l{-n % 11}"))
+    }
+    assert on_remote(Item).filter(name="logged").count() == 7
+    # Each change is in REMOTE's log, and each new row has its reference, once.
+    assert Counter(action for _, action in logged(Paper, REMOTE)) == {
+        ADDITION: 11,
+        CHANGE: 11,
+        M2M_CHANGE: 11 + 10,  # The first one keeps its link.
+    }
+    assert Reference.objects.using(REMOTE).filter(label="testapp.paper").count() == 11
+    assert not synchronize().changed
+
+
+@pytest.mark.usefixtures("few_at_a_time")
+def test_a_refused_row_is_found_among_portions_that_are_under_way():
+    seats = [Seat.objects.create(name=f"{n}", position=n) for n in range(12)]
+    synchronize()
+    for seat in seats:
+        seat.name = f"new {seat.name}"
+        seat.save()
+    Seat.objects.create(name="new 12", position=12)
+    with poison("new 4"), poison("new 11"):
+        with pytest.raises(SynchroError, match="refused by the test"):
+            synchronize()
+        assert not on_remote(Seat).filter(name__startswith="new").exists()
+        before = ChangeLog.objects.using(REMOTE).count()
+        result = synchronize(flags=SyncFlags.CONTINUE_ON_FAILURE)
+    assert len(result.held) == 2
+    names = set(on_remote(Seat).values_list("name", flat=True))
+    assert names == {f"new {n}" for n in range(13)} - {"new 4", "new 11"} | {"4", "11"}
+    # What was refused is not in REMOTE's log.
+    assert ChangeLog.objects.using(REMOTE).count() == before + 11
+
+
+@pytest.mark.usefixtures("few_at_a_time")
+def test_unique_values_pass_through_portions_that_are_under_way():
+    seats = [Seat.objects.create(name=str(n), position=n) for n in range(14)]
+    synchronize()
+    for seat in seats:
+        seat.position += 100
+        seat.save()
+    for seat in seats:
+        seat.position = (seat.position - 99) % 14
+        seat.save()
+    synchronize()
+    assert_same(Seat)
+    assert len(logged(Seat, REMOTE)) == 2 * 14
+
+
+@pytest.mark.usefixtures("few_at_a_time")
+def test_refused_links_are_held_and_the_others_arrive():
+    """REMOTE lacks a label that is linked: on MariaDB at once, elsewhere at the end."""
+    papers, labels = make_papers(8)
+    synchronize()
+    for n, paper in enumerate(papers):
+        paper.labels.set([labels[-n]])
+    with DisableSynchroLog():
+        on_remote(Paper.labels.through).filter(label__name="l3").delete()
+        on_remote(Label).filter(name="l3").delete()
+    result = synchronize(flags=SyncFlags.CONTINUE_ON_FAILURE)
+    expected = {(f"p{n}", f"l{-n % 8}") for n in range(8)}
+    if result.held:
+        expected = {pair for pair in expected if pair[0] != "p5"}
+        assert links_there() & expected == expected
+    else:
+        assert links_there() == expected
+
+
+def test_what_fails_in_the_log_is_not_blamed_on_a_row(way):
+    notes = [Note.objects.create(name=str(n)) for n in range(5)]
+    synchronize()
+    for note in notes:
+        note.name = f"new {note.name}"
+        note.save()
+
+    def refuse(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        if "synchro_changelog" in str(sql) and ("INSERT" in str(sql) or "COPY" in str(sql)):
+            raise DatabaseError("the log is full")
+        return execute(sql, params, many, context)
+
+    with (
+        connections[REMOTE].execute_wrapper(refuse),
+        pytest.raises(SynchroError, match="the log is full") as caught,
+    ):
+        synchronize(flags=SyncFlags.CONTINUE_ON_FAILURE)
+    assert "testapp.Note" not in str(caught.value)
+    assert not on_remote(Note).filter(name__startswith="new").exists()
+    synchronize()
+    assert_same(Note)
+
+
+def test_who_uses_the_connection_waits_for_what_was_given_ahead(monkeypatch):
+    monkeypatch.setattr(ahead, "MANY", 1)
+    connection = connections[REMOTE]
+    slow = {"postgresql": "SELECT pg_sleep(0.2)", "mysql": "SELECT SLEEP(0.2)"}
+    before = list(connection.execute_wrappers)
+    threads: list[tuple[int, bool]] = []
+    told: list[Any] = []
+
+    def work() -> str:
+        threads.append((threading.get_ident(), is_suspended()))
+        with connection.cursor() as cursor:
+            cursor.execute(slow.get(connection.vendor, "SELECT 1"))
+        on_remote(Item).bulk_create([Item(code="a")])
+        return "made"
+
+    with DisableSynchroLog(), transaction.atomic(using=REMOTE), Ahead(connection) as given:
+        given.run(work, 1, done=told.append)
+        assert on_remote(Item).count() == 1
+        assert told == ["made"]
+    is_here = threads[0][0] == threading.get_ident()
+    assert is_here == (connection.vendor == "sqlite")
+    assert threads[0][1]
+    assert connection.execute_wrappers == before
+    assert not connection.allow_thread_sharing
+
+
+def test_work_is_done_in_turn_and_some_of_it_can_be_left(monkeypatch):
+    monkeypatch.setattr(ahead, "MANY", 1)
+    done: list[int] = []
+    with Ahead(connections[REMOTE]) as given:
+        for number in range(4):
+            given.run(lambda number=number: number, 1, done=done.append)
+        given.settle(leave=1)
+        assert done[:3] == [0, 1, 2]
+        given.settle()
+        assert done == [0, 1, 2, 3]
+        given.run(lambda: 1 // 0, 1, failed=lambda error: done.append(type(error)))
+        given.run(lambda: 4, 1, done=done.append)
+    assert done[4:] == [ZeroDivisionError, 4]
+    with pytest.raises(ZeroDivisionError), Ahead(connections[REMOTE]) as given:
+        given.run(lambda: 1 // 0, 1)
