@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import count
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ Work = Callable[[], object]
 class _Begun(NamedTuple):
     """Work that is being done, or waits for its turn."""
 
+    number: int
     result: Future[object]
     done: Callable[[Any], None]
     failed: Callable[[Exception], None]
@@ -50,6 +52,7 @@ class Ahead:
         self._executor: ThreadPoolExecutor | None = None
         self._worker = 0
         self._begun: deque[_Begun] = deque()
+        self._numbers = count(1)
 
     def __enter__(self) -> Ahead:
         return self
@@ -77,21 +80,24 @@ class Ahead:
         *,
         done: Callable[[Any], None] = _nothing,
         failed: Callable[[Exception], None] = _raise,
-    ) -> None:
+    ) -> int:
         """Have work done, on so many rows: after all that was given before, and here and now if it
         is not worth while. By the next ``settle`` ``done`` is called with what it returned, or
-        ``failed`` with what it raised."""
-        if not self.takes(size):
+        ``failed`` with what it raised. Returns a number by which ``settle`` knows it."""
+        number = next(self._numbers)
+        if self.takes(size):
+            executor = self._executor or self._open()
+            result = executor.submit(copy_context().run, work)
+            self._begun.append(_Begun(number, result, done, failed))
+        else:
             self._settle_one(work, done, failed)
-            return
-        executor = self._executor or self._open()
-        self._begun.append(_Begun(executor.submit(copy_context().run, work), done, failed))
+        return number
 
-    def settle(self, *, leave: int = 0) -> None:
-        """Wait until all work is done, and what follows from it; all but the newest pieces of it,
-        if some are left. Raises what goes wrong."""
-        while len(self._begun) > leave:
-            result, done, failed = self._begun.popleft()
+    def settle(self, upto: int | None = None) -> None:
+        """Wait until all work is done, and what follows from it; or that up to a number. Raises
+        what goes wrong."""
+        while self._begun and (upto is None or self._begun[0].number <= upto):
+            _number, result, done, failed = self._begun.popleft()
             self._settle_one(result.result, done, failed)
 
     @staticmethod

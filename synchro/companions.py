@@ -13,7 +13,7 @@ from typing import Any
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import ForeignKey, Model
 
-from synchro.chunks import batched
+from synchro.chunks import batched, transposed
 from synchro.conf import conf
 from synchro.conflicts import RemoteChange
 from synchro.counterparts import Counterparts
@@ -176,15 +176,20 @@ class Companions:
                 type_field: Any = model._meta.get_field(one.ct_field)
                 names += [type_field.attname, one.fk_field]
             rows = list(self.source.rows(model, chunk, names))
-            for index, field in enumerate(fields, start=1):
+            if not rows:
+                continue
+            found, *values = transposed(rows)
+            for field, targets in zip(fields, values, strict=False):
                 if field in links:
-                    own = {row[index]: row[0] for row in rows if row[index] is not None}
+                    own = {
+                        key: pk for pk, key in zip(found, targets, strict=True) if key is not None
+                    }
                     self._write_parents(links[field], own, changes)
                 else:
-                    self._need_targets(model, field, [(row[0], row[index]) for row in rows])
+                    self._need_targets(model, field, found, targets)
             for index, _ in enumerate(generic):
-                at = 1 + len(fields) + 2 * index
-                self._need_generic(model, [(row[0], row[at], row[at + 1]) for row in rows])
+                at = len(fields) + 2 * index
+                self._need_generic(model, zip(found, *values[at : at + 2], strict=True))
 
     def _write_parents(
         self, parent: type[Model], children: dict[Any, Any], changes: Changes
@@ -206,12 +211,15 @@ class Companions:
         self.add(parent, rows)
 
     def _need_targets(
-        self, model: type[Model], field: ForeignKey[Any, Any], pairs: list[tuple[Any, Any]]
+        self, model: type[Model], field: ForeignKey[Any, Any], pks: list[Any], values: list[Any]
     ) -> None:
-        """Rows (key, value of the foreign key) need the field's targets on REMOTE."""
-        needed = {value: pk for pk, value in pairs if value is not None}
+        """Rows (their keys, and their values of the foreign key) need the field's targets on
+        REMOTE."""
         other = target(field)
-        if not self._may_have(other, [(model, pk) for pk, value in pairs if value is not None]):
+        needed = dict.fromkeys(values)
+        needed.pop(None, None)
+        pairs = zip(pks, values, strict=True)
+        if not self._may_have(other, ((model, pk) for pk, value in pairs if value is not None)):
             return
         if not points_at_key(field):
             keys = self.source.by_field(other, field.target_field.attname, needed)
@@ -221,7 +229,7 @@ class Companions:
         else:
             missing = self.need(other, needed)
         if missing and has_constraint(field):
-            for pk, value in pairs:
+            for pk, value in zip(pks, values, strict=True):
                 if value in missing:
                     error = PlanError(
                         f"{model._meta.label} {pk}: {field.name} points at {other._meta.label} "
@@ -241,7 +249,7 @@ class Companions:
             return False
         return True
 
-    def _need_generic(self, model: type[Model], links: list[tuple[Any, Any, Any]]) -> None:
+    def _need_generic(self, model: type[Model], links: Iterable[tuple[Any, Any, Any]]) -> None:
         """Rows (key, content type, object id) need what their generic foreign key points at."""
         by_type: dict[Any, list[tuple[Any, str]]] = {}
         for pk, type_id, text in links:

@@ -174,11 +174,11 @@ class HeldChanges:
             collapsed.recreated |= recreated
         return found
 
-    def watch(self, rows: Iterable[LogRow]) -> Iterator[LogRow]:
+    def watch(self, rows: Iterable[LogRow]) -> Iterable[LogRow]:
         """The rows of the log as they are; notes of which held objects they tell something new."""
-        if not self._known:
-            yield from rows
-            return
+        return self._watch(rows) if self._known else rows
+
+    def _watch(self, rows: Iterable[LogRow]) -> Iterator[LogRow]:
         for row in rows:
             name = (row.label, row.object_id, row.field)
             if name in self._known:

@@ -40,6 +40,8 @@ class LinkWriter:
         self.by_signals = needs_link_signals(model, through(self.field))
         self._present: set[Link] | None = None
         """The links that the next objects have on REMOTE, if they were read already."""
+        self._expected = 0
+        """The work that reads them."""
         self._links: list[Link] = []
         """Of the chunk in hand: (object, what it is linked to), keys on LOCAL."""
         self._touched: list[Any] = []
@@ -55,6 +57,7 @@ class LinkWriter:
             else:
                 self._touched = []
                 settle(ready, self._attempt(ready), self._attempt, self._refuse)
+                self._present = None
                 self._record(self._touched)
             done += len(chunk)
             progress(f"{self.model._meta.label_lower}.{self.name}", done, len(self.changes))
@@ -69,17 +72,13 @@ class LinkWriter:
         way. ``following``: the objects that come next."""
         remote, ahead = self.work.remote, self.work.ahead
         links = self._links
-        # Two portions at a time: while REMOTE writes one, the next one is waiting for it.
-        ahead.settle(leave=2)
+        # Not what came after that: REMOTE may still be writing the portion before.
+        ahead.settle(self._expected)
         present, self._present = self._present, None
         if present is None:
             present = self._links_there(pks)
         added, removed, touched = self._difference(pks, links, present)
         keys = {pk: self.known[pk] for pk in touched}
-        work = _writing(remote, self.field, added, removed)
-        entry = self.work.journal.entry(
-            self.model, M2M_CHANGE, keys, self.changes, field=self.name
-        )
         written: list[bool] = []
 
         def write() -> None:
@@ -100,9 +99,19 @@ class LinkWriter:
         def done(_nothing: None) -> None:
             self.work.done(self.model, "link", keys.items())
 
+        try:
+            work = _writing(remote, self.field, added, removed)
+        except REFUSALS as error:
+            # REMOTE cannot hold a key.
+            failed(error)
+            return
+        entry = self.work.journal.entry(
+            self.model, M2M_CHANGE, keys, self.changes, field=self.name
+        )
         if following:
             # Before these are written: they have nothing to do with each other.
-            ahead.run(partial(self._links_there, following), len(following), done=self._expect)
+            read = partial(self._links_there, following)
+            self._expected = ahead.run(read, len(following), done=self._expect)
         ahead.run(write, len(pks), done=done, failed=failed)
         # Not in one: what goes wrong here says nothing of the links.
         ahead.run(lambda: entry() if written else None, len(pks))

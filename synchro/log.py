@@ -115,7 +115,8 @@ def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iter
         # Somebody else may have logged a model under a proxy's label as well.
         labels: dict[str, str] = {}
         for number, label, object_id, action, logged, origin_date, field, key, origin in found:
-            key = keys.get(number, key)
+            if keys:
+                key = keys.get(number, key)
             if action not in _ACTIONS:
                 raise _unknown_action(label, object_id, action)
             if logged != text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -92,6 +93,8 @@ class ModelWriter:
         self.refers_to_itself = bool(generic_foreign_keys(model)) or any(
             identity(target(field)) is identity(model) for field in foreign_keys(model)
         )
+        self._under_way = deque([0, 0])
+        """The two newest portions that REMOTE was given."""
         self._written: set[Any] = set()
         """Of the chunk in hand."""
         self._before = KeySet()
@@ -353,8 +356,8 @@ class ModelWriter:
         )
         size = len(new) + len(changed)
         # Two portions at a time: while REMOTE writes one, the next one is waiting for it.
-        self.work.ahead.settle(leave=2)
-        self.work.ahead.run(write, size, done=done, failed=failed)
+        self.work.ahead.settle(self._under_way.popleft())
+        self._under_way.append(self.work.ahead.run(write, size, done=done, failed=failed))
         # Not in one: what goes wrong here says nothing of the rows.
         self.work.ahead.run(lambda: entry() if written else None, size)
 

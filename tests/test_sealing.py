@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connections, transaction
+from django.utils import timezone
 
 from synchro import diff, sealing, synchronize
 from synchro.exceptions import SynchroError
-from synchro.models import Batch, ChangeLog, Node
+from synchro.models import Batch, ChangeLog, Node, options
 from tests.compare import assert_same
-from tests.runs import LOCAL, REMOTE, on_remote
+from tests.runs import LOCAL, REMOTE, age, on_remote
 from tests.testapp.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=[LOCAL, REMOTE])
@@ -169,6 +171,16 @@ def test_rows_that_commit_after_they_were_seen_wait_for_the_next_run(monkeypatch
         monkeypatch.undo()
         synchronize()
     assert_same(Note)
+
+
+def test_a_preview_by_an_assigned_checkpoint_shows_what_the_run_does():
+    Note.objects.create(name="old")
+    age(LOCAL, 3600)
+    options.last_check = timezone.now() - datetime.timedelta(minutes=30)
+    Note.objects.create(name="new")
+    assert len(diff()) == 1
+    synchronize()
+    assert [note.name for note in on_remote(Note)] == ["new"]
 
 
 def test_an_approved_plan_takes_the_rows_that_it_was_made_of():
