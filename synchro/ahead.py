@@ -121,7 +121,8 @@ class Ahead:
 
     def _close(self) -> None:
         if self._executor is not None:
-            self._executor.shutdown()
+            # After an error, what has not been begun is in vain.
+            self._executor.shutdown(cancel_futures=True)
             self._executor = None
             self._begun.clear()
             self.connection.execute_wrappers.remove(self._in_turn)
