@@ -53,6 +53,7 @@ class Ahead:
         self._worker = 0
         self._begun: deque[_Begun] = deque()
         self._numbers = count(1)
+        self._error: Exception | None = None
 
     def __enter__(self) -> Ahead:
         return self
@@ -95,10 +96,17 @@ class Ahead:
 
     def settle(self, upto: int | None = None) -> None:
         """Wait until all work is done, and what follows from it; or that up to a number. Raises
-        what goes wrong."""
+        what goes wrong, and that again from then on: whoever takes it for his own error must not
+        be able to go on."""
+        if self._error is not None:
+            raise self._error
         while self._begun and (upto is None or self._begun[0].number <= upto):
             _number, result, done, failed = self._begun.popleft()
-            self._settle_one(result.result, done, failed)
+            try:
+                self._settle_one(result.result, done, failed)
+            except Exception as error:
+                self._error = error
+                raise
 
     @staticmethod
     def _settle_one(
@@ -133,6 +141,6 @@ class Ahead:
         connections[self.connection.alias] = self.connection
 
     def _in_turn(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        if self._begun and threading.get_ident() != self._worker:
+        if threading.get_ident() != self._worker and (self._begun or self._error):
             self.settle()
         return execute(sql, params, many, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -201,6 +202,26 @@ def test_who_uses_the_connection_waits_for_what_was_given_ahead(monkeypatch):
     assert threads[0][1]
     assert connection.execute_wrappers == before
     assert not connection.allow_thread_sharing
+
+
+def test_whoever_takes_an_error_for_his_own_cannot_go_on(monkeypatch):
+    monkeypatch.setattr(ahead, "MANY", 1)
+    if connections[REMOTE].vendor == "sqlite":
+        pytest.skip("nothing is given ahead")
+
+    def refuse() -> None:
+        raise DatabaseError("the log is full")
+
+    with (
+        pytest.raises(DatabaseError, match="the log is full"),
+        transaction.atomic(using=REMOTE),
+        Ahead(connections[REMOTE]) as given,
+    ):
+        given.run(refuse, 1)
+        for _ in range(2):
+            with suppress(DatabaseError):
+                on_remote(Item).create(code="a")
+    assert not on_remote(Item).exists()
 
 
 def test_work_is_done_in_turn_and_some_of_it_can_be_left(monkeypatch):
