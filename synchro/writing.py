@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
-from operator import itemgetter
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import DateField, Field, Model, TimeField
+from django.db.models import Model
 
-from synchro.conversion import holds_plain_json
 from synchro.exceptions import PlanError, ReplayError
 from synchro.graph import (
-    columns,
     foreign_keys,
     generic_foreign_keys,
-    has_automatic_key,
     identity,
     points_at_key,
-    skipped_fields,
     target,
 )
 from synchro.halving import settle
@@ -33,14 +26,11 @@ from synchro.models import ADDITION, CHANGE, NEEDS_HELD
 from synchro.plan import Changes
 from synchro.receivers import needs_save
 from synchro.saving import ObjectSaver
-from synchro.sql import TableWriter, key_values
+from synchro.table import RemoteTable, Rows
 from synchro.transient import is_transient
 from synchro.translate import Translator
 from synchro.uniques import Releaser, unique_groups
 from synchro.work import REFUSALS, Work
-
-Rows = dict[Any, dict[str, Any]]
-"""Key on LOCAL -> attribute -> value, with keys as they are on REMOTE."""
 
 
 class ModelWriter:
@@ -60,36 +50,14 @@ class ModelWriter:
         self.remote = work.remote
         self.counterparts = work.counterparts
         self.by_save = needs_save(model)
-        self.automatic = has_automatic_key(model)
         # Such a constraint speaks up at COMMIT only, where nobody knows the row any more.
         self.deferrable = any(
             getattr(constraint, "deferrable", None) for constraint in model._meta.constraints
         )
         self.releaser = Releaser(work.remote, model, work.holds)
         self.translator = Translator(work.source, work.counterparts, model, work.writes)
-        skip = skipped_fields(model)
-        self.fields = [
-            field
-            for field in columns(model)
-            if field.name not in skip and field.attname not in skip
-        ]
-        self.skipped = [field for field in columns(model) if field not in self.fields]
-        keys = set(model._meta.pk_fields)
-        self.insert_fields = [f for f in (*self.fields, *self.skipped) if f not in keys]
-        # The database itself fills in the defaults that it knows.
-        self.insert_fields = [
-            f for f in self.insert_fields if f in self.fields or not _has_database_default(f)
-        ]
-        self.key_fields = list(model._meta.pk_fields)
-        self.unconverted = self._unconverted()
-        own = [field for field in self.fields if field not in keys]
-        inserted = (
-            self.insert_fields if self.automatic else [*self.key_fields, *self.insert_fields]
-        )
-        self.inserter = self._table_writer(inserted)
-        self.updater = self._table_writer([*self.key_fields, *own])
-        self.restorer = self._table_writer([*self.key_fields, *self.insert_fields])
-        self.saver = ObjectSaver(work.remote, model, self.fields, self.skipped)
+        self.table = RemoteTable(model, work.source, work.remote, work.counterparts)
+        self.saver = ObjectSaver(work.remote, model, self.table.fields, self.table.skipped)
         self.refers_to_itself = bool(generic_foreign_keys(model)) or any(
             identity(target(field)) is identity(model) for field in foreign_keys(model)
         )
@@ -102,25 +70,6 @@ class ModelWriter:
         self.forced: set[Any] = set()
         """Rows of the chunk in hand that go ahead of what their foreign keys need."""
 
-    def _unconverted(self) -> frozenset[str]:
-        """The attributes whose values need not become Python ones on their way."""
-        if self.by_save:
-            return frozenset()
-        # Unique values are compared with those of REMOTE's rows where they are in the way.
-        unique = {field for group in unique_groups(self.model) for field in group.fields}
-        return frozenset(
-            field.attname
-            for field in self.fields
-            if field not in unique
-            and field not in self.key_fields
-            and self.work.source.passes_through(field, self.remote)
-        )
-
-    def _table_writer(self, fields: list[Field[Any, Any]]) -> TableWriter:
-        return TableWriter(
-            self.remote.connection, self.model, fields, unconverted=self.unconverted
-        )
-
     def levels(self) -> list[list[Any]]:
         """The keys in portions, parents first, where a row has to wait for another one of the
         same model; else in one portion."""
@@ -129,7 +78,7 @@ class ModelWriter:
             for field in foreign_keys(self.model)
             if target(field) is self.model
             and points_at_key(field)
-            and field in self.fields
+            and field in self.table.fields
             and (self.by_save or not field.null)
         ]
         if not links:
@@ -210,18 +159,17 @@ class ModelWriter:
     def close(self) -> None:
         """Wait for REMOTE, and remove what was made for the writing."""
         self.work.ahead.settle()
-        self.updater.close()
-        self.restorer.close()
+        self.table.close()
 
     # -- reading and translating
 
     def _read(self, pks: list[Any]) -> Rows:
         """The rows on LOCAL, attribute -> value, with keys as they are on REMOTE."""
-        names = [field.attname for field in self.fields]
+        names = [field.attname for field in self.table.fields]
         rows = {
             pk: dict(zip(names, values, strict=True))
             for pk, *values in self.work.source.rows(
-                self.model, pks, names, unconverted=self.unconverted
+                self.model, pks, names, unconverted=self.table.unconverted
             )
         }
         return self.translator.translate({pk: rows[pk] for pk in pks if pk in rows})
@@ -279,30 +227,6 @@ class ModelWriter:
                 old[pk] = row
         return new, old, again
 
-    def _fresh(self, rows: Rows) -> Rows:
-        """Rows as they are when they are made."""
-        return {pk: self._with_defaults(row) for pk, row in rows.items()}
-
-    def _with_defaults(self, row: dict[str, Any]) -> dict[str, Any]:
-        defaults = {
-            field.attname: _json_text(field, self._default(field))
-            for field in self.skipped
-            if not _has_database_default(field)
-        }
-        return {**row, **defaults}
-
-    def _default(self, field: Field[Any, Any]) -> Any:
-        """What a new object has in a field: the default, or what saving puts there itself
-        (``auto_now``)."""
-        if isinstance(field, DateField | TimeField):
-            return field.pre_save(self.model(), True)
-        return field.get_default()
-
-    def _key_there(self, pk: Any) -> Any:
-        """The key on REMOTE of a row that is there, or of one with an explicit key."""
-        found = self.counterparts.get(self.model, pk)
-        return self.counterparts.translated(self.model, pk) if found is None else found
-
     # -- writing ahead
 
     def _goes_ahead(self, number: int) -> bool:
@@ -318,10 +242,7 @@ class ModelWriter:
 
     def _write_ahead(self, new: Rows, old: Rows, again: Rows) -> None:
         """Have REMOTE write rows. What it refuses is tried again in the usual way."""
-        if old:
-            self.updater.prepare_update()
-        if again:
-            self.restorer.prepare_update()
+        self.table.prepare(old, again)
         changed = {**old, **again}
         written: list[dict[Any, Any]] = []
 
@@ -345,7 +266,7 @@ class ModelWriter:
             self._written = set()
 
         try:
-            work = self._work(new, old, again)
+            work = self.table.work(new, old, again)
         except REFUSALS as error:
             # REMOTE cannot hold a value.
             failed(error)
@@ -361,80 +282,16 @@ class ModelWriter:
         # Not in one: what goes wrong here says nothing of the rows.
         self.work.ahead.run(lambda: entry() if written else None, size)
 
-    def _work(self, new: Rows, old: Rows, again: Rows) -> Callable[[], dict[Any, Any]]:
-        """What writes rows, all of them or none, and returns the keys of the new ones."""
-        writes: list[Callable[[], Any]] = []
-        for writer, rows in ((self.updater, old), (self.restorer, self._fresh(again))):
-            if rows:
-                columns = writer.stored(self._values_to_update(writer, rows))
-                writes.append(writer.updating(columns))
-        keys: list[Any] | None = []
-        if new:
-            keys, values = self._values_to_insert(self._fresh(new))
-            columns = self.inserter.stored(values)
-            if keys is None:
-                insert = self.inserter.insert_stored
-                writes.append(partial(insert, columns, len(values), returning=True))
-            else:
-                writes.append(self.inserter.inserting(columns, len(values)))
-
-        def work() -> dict[Any, Any]:
-            with transaction.atomic(using=self.remote.side.alias):
-                # The keys, if the database makes them up, come last.
-                for write in writes:
-                    made = write()
-            return dict(zip(new, made if keys is None else keys, strict=True))
-
-        return work
-
     # -- writing in sets
 
-    def _write_all(
-        self,
-        new: Rows,
-        old: Rows,
-        again: Rows,
-    ) -> None:
+    def _write_all(self, new: Rows, old: Rows, again: Rows) -> None:
+        self.table.prepare(old, again)
         if old:
-            self.updater.prepare_update()
-            self._guarded(old, self._update)
+            self._guarded(old, self.table.update)
         if again:
-            self.restorer.prepare_update()
-            self._guarded(self._fresh(again), self._restore)
+            self._guarded(self.table.fresh(again), self.table.restore)
         if new:
-            self._guarded(self._fresh(new), self._insert)
-
-    def _insert(self, rows: Rows) -> None:
-        keys, values = self._values_to_insert(rows)
-        made = self.inserter.insert(values, returning=keys is None)
-        pairs = zip(rows, made if keys is None else keys, strict=True)
-        self.counterparts.note(self.model, dict(pairs))
-
-    def _values_to_insert(self, rows: Rows) -> tuple[list[Any] | None, list[Sequence[Any]]]:
-        """The keys of new rows, None if the database makes them up; and the rows."""
-        names = [field.attname for field in self.insert_fields]
-        values: list[Sequence[Any]] = [_values(row, names) for row in rows.values()]
-        if self.automatic:
-            return None, values
-        keys = [self._key_there(pk) for pk in rows]
-        parts = (key_values(self.model, key) for key in keys)
-        return keys, [(*key, *row) for key, row in zip(parts, values, strict=True)]
-
-    def _update(self, rows: Rows) -> None:
-        self._update_with(self.updater, rows)
-
-    def _restore(self, rows: Rows) -> None:
-        self._update_with(self.restorer, rows)
-
-    def _update_with(self, writer: TableWriter, rows: Rows) -> None:
-        writer.update(self._values_to_update(writer, rows))
-
-    def _values_to_update(self, writer: TableWriter, rows: Rows) -> list[Sequence[Any]]:
-        names = [field.attname for field in writer.fields[len(self.key_fields) :]]
-        known = self.counterparts.known(self.model)
-        # Rows that are updated are there, so that their keys are known.
-        keys = (key_values(self.model, known[pk]) for pk in rows)
-        return [(*key, *_values(row, names)) for key, row in zip(keys, rows.values(), strict=True)]
+            self._guarded(self.table.fresh(new), self.table.insert)
 
     def _guarded(
         self,
@@ -532,15 +389,15 @@ class ModelWriter:
         again: Rows,
     ) -> None:
         if unique_groups(self.model):
-            self._release({**old, **self._fresh({**again, **new})})
+            self._release({**old, **self.table.fresh({**again, **new})})
         tolerant = self.work.holds.tolerant
         known = self.counterparts.known(self.model)
-        present = {self._key_there(pk): pk for pk in old}
+        present = {self.table.key_there(pk): pk for pk in old}
         kept = self.saver.kept_values(present)
         for pk, row in {**old, **again, **new}.items():
-            created = self.automatic and pk in new
-            key = None if created else self._key_there(pk)
-            values = row | kept[key] if pk in old else self._with_defaults(row)
+            created = self.table.automatic and pk in new
+            key = None if created else self.table.key_there(pk)
+            values = row | kept[key] if pk in old else self.table.with_defaults(row)
             try:
                 with self._alone():
                     saved = self.saver.save(key, values, created=pk in new)
@@ -584,21 +441,3 @@ class ModelWriter:
             journal.log(model, action, keys, self.changes)
         self.work.done(model, "create", ((pk, known[pk]) for pk in new))
         self.work.done(model, "update", ((pk, known[pk]) for pk in old))
-
-
-def _values(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
-    if len(names) > 1:
-        found: tuple[Any, ...] = itemgetter(*names)(row)
-        return found
-    return tuple(row[name] for name in names)
-
-
-def _has_database_default(field: Field[Any, Any]) -> bool:
-    return bool(field.has_db_default())
-
-
-def _json_text(field: Any, value: Any) -> Any:
-    """A Python value of a plain JSON field as the text that synchro carries."""
-    if value is not None and holds_plain_json(field):
-        return json.dumps(value, cls=field.encoder)
-    return value

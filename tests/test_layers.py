@@ -50,7 +50,7 @@ LAYERS = [
     ["counterparts"],
     ["rivals"],
     ["companions", "held", "journal", "saving", "translate", "uniques"],
-    ["planner"],
+    ["planner", "table"],
     ["clocks", "differ", "results"],
     ["audit", "hooks", "selection", "tracking", "work"],
     ["deletions", "links", "writing"],
