@@ -121,17 +121,23 @@ class Ahead:
 
     def _open(self) -> ThreadPoolExecutor:
         self.connection.inc_thread_sharing()
-        self.connection.execute_wrappers.append(self._in_turn)
+        # The first one, before any that speaks to the database itself (``triggers.silence``).
+        self.connection.execute_wrappers.insert(0, self._in_turn)
         self._executor = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix="synchro ahead", initializer=self._enter_worker
         )
         return self._executor
 
     def _close(self) -> None:
-        if self._executor is not None:
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        try:
             # After an error, what has not been begun is in vain.
-            self._executor.shutdown(cancel_futures=True)
-            self._executor = None
+            executor.shutdown(cancel_futures=True)
+        finally:
+            # Once more, if somebody has lost patience: the connection must be free.
+            executor.shutdown()
             self._begun.clear()
             self.connection.execute_wrappers.remove(self._in_turn)
             self.connection.dec_thread_sharing()

@@ -44,8 +44,6 @@ class LinkWriter:
         """The work that reads them."""
         self._links: list[Link] = []
         """Of the chunk in hand: (object, what it is linked to), keys on LOCAL."""
-        self._touched: list[Any] = []
-        """Of the chunk in hand: objects whose links changed."""
 
     def replay(self, progress: Progress) -> None:
         done = 0
@@ -55,10 +53,8 @@ class LinkWriter:
             if self._goes_ahead(len(ready)):
                 self._write_ahead(ready, chunks[number + 1] if number + 1 < len(chunks) else [])
             else:
-                self._touched = []
-                settle(ready, self._attempt(ready), self._attempt, self._refuse)
+                self._write_chunk(ready, self._links)
                 self._present = None
-                self._record(self._touched)
             done += len(chunk)
             progress(f"{self.model._meta.label_lower}.{self.name}", done, len(self.changes))
         self.work.ahead.settle()
@@ -79,32 +75,25 @@ class LinkWriter:
             present = self._links_there(pks)
         added, removed, touched = self._difference(pks, links, present)
         keys = {pk: self.known[pk] for pk in touched}
-        written: list[bool] = []
+
+        def done(_nothing: None) -> None:
+            self.work.done(self.model, "link", keys.items())
+
+        def otherwise() -> None:
+            self._write_chunk(pks, links)
+
+        try:
+            work = _writing(remote, self.field, added, removed)
+        except REFUSALS:
+            # REMOTE cannot hold a key.
+            otherwise()
+            return
 
         def write() -> None:
             if touched:
                 with transaction.atomic(using=remote.side.alias):
                     work()
-            written.append(True)
 
-        def failed(error: Exception) -> None:
-            if not isinstance(error, REFUSALS) or remote.cannot_go_on(error):
-                raise error
-            self._links, later = links, self._links
-            self._touched = []
-            settle(pks, self._attempt(pks), self._attempt, self._refuse)
-            self._record(self._touched)
-            self._links = later
-
-        def done(_nothing: None) -> None:
-            self.work.done(self.model, "link", keys.items())
-
-        try:
-            work = _writing(remote, self.field, added, removed)
-        except REFUSALS as error:
-            # REMOTE cannot hold a key.
-            failed(error)
-            return
         entry = self.work.journal.entry(
             self.model, M2M_CHANGE, keys, self.changes, field=self.name
         )
@@ -112,17 +101,23 @@ class LinkWriter:
             # Before these are written: they have nothing to do with each other.
             read = partial(self._links_there, following)
             self._expected = ahead.run(read, len(following), done=self._expect)
-        ahead.run(write, len(pks), done=done, failed=failed)
-        # Not in one: what goes wrong here says nothing of the links.
-        ahead.run(lambda: entry() if written else None, len(pks))
+        self.work.write_ahead(write, entry, len(pks), done=done, otherwise=otherwise)
 
     def _expect(self, present: set[Link]) -> None:
         """Note what links the next objects have on REMOTE."""
         self._present = present
 
-    def _record(self, pks: list[Any]) -> None:
-        """Note whose links were changed."""
-        keys = {pk: self.known[pk] for pk in pks}
+    def _write_chunk(self, pks: list[Any], links: list[Link]) -> None:
+        """Make the links of objects equal, and note whose were changed."""
+        # Portions that are under way may come through here as well.
+        self.work.ahead.settle()
+        touched: list[Any] = []
+
+        def attempt(some: Sequence[Any]) -> Exception | None:
+            return self._attempt(some, links, touched)
+
+        settle(pks, attempt(pks), attempt, self._refuse)
+        keys = {pk: self.known[pk] for pk in touched}
         self.work.done(self.model, "link", keys.items())
         self.work.journal.log(self.model, M2M_CHANGE, keys, self.changes, field=self.name)
 
@@ -172,12 +167,13 @@ class LinkWriter:
         touched = {owner for owner, _ in added | removed}
         return added, removed, [pk for pk, owner in owners.items() if owner in touched]
 
-    def _attempt(self, pks: Sequence[Any]) -> Exception | None:
-        """Make the links of objects equal. What changed is noted for the log."""
-        self.work.ahead.settle()
+    def _attempt(
+        self, pks: Sequence[Any], links: list[Link], touched: list[Any]
+    ) -> Exception | None:
+        """Make the links of objects equal, and add those to ``touched`` whose were changed."""
         remote = self.work.remote
-        added, removed, touched = self._difference(pks, self._links, self._links_there(pks))
-        if not touched:
+        added, removed, changed = self._difference(pks, links, self._links_there(pks))
+        if not changed:
             return None
         try:
             with transaction.atomic(using=remote.side.alias):
@@ -188,7 +184,7 @@ class LinkWriter:
             if remote.cannot_go_on(error) or not (self.by_signals or isinstance(error, REFUSALS)):
                 raise
             return error
-        self._touched += touched
+        touched += changed
         return None
 
     def _refuse(self, pk: Any, error: Exception) -> None:

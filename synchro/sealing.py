@@ -13,22 +13,32 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import Final
 
-from django.db import DatabaseError, connections, transaction
+from django.db import connections, transaction
 from django.db.models import Exists, F, QuerySet
 
+from synchro.exceptions import NodeError
 from synchro.log import IdRanges, within
 from synchro.models import Batch, ChangeLog, Node
 from synchro.nodes import SELF, own_node
+from synchro.retries import describe
 from synchro.triggers.tombstones import resolve_batch
 
 logger = logging.getLogger("synchro")
 
+_PATIENCE: Final = 1.0
+"""For so many seconds the rows wait until the run has read them."""
+
 MANY = 2000
 """From so many rows on it pays to open a connection for them."""
+
+
+class _Abandoned(Exception):
+    """Nobody is there any more who would wait for the numbers."""
 
 
 class _Numbering(threading.Thread):
@@ -45,6 +55,7 @@ class _Numbering(threading.Thread):
         self.error: Exception | None = None
         self._seen = threading.Event()
         self._read = threading.Event()
+        self._abandoned = False
 
     def begin(self) -> None:
         """Returns once the rows have been seen, or could not be."""
@@ -60,7 +71,18 @@ class _Numbering(threading.Thread):
         self.go_on()
         self.join()
         if self.error is not None:
-            raise self.error
+            raise NodeError(
+                f"Numbering the log of {self.alias!r} failed: {describe(self.error)}."
+            ) from self.error
+
+    def close(self) -> None:
+        """Bring it to an end, whatever became of the run."""
+        # Whoever was interrupted while the rows were looked for has no use for them, and need not
+        # wait until another run lets go of the log.
+        self._abandoned = not self._seen.is_set()
+        self.go_on()
+        if not self._abandoned:
+            self.join()
 
     def run(self) -> None:
         try:
@@ -70,7 +92,10 @@ class _Numbering(threading.Thread):
                 self.rows = tuple(chain.from_iterable(map(ranges, parts)))
                 self.batch = batch
                 self._seen.set()
-                self._read.wait()
+                # Not for long: whoever else seals has to wait.
+                self._read.wait(_PATIENCE)
+                if self._abandoned:
+                    raise _Abandoned
                 _number(self.alias, self.rows, batch.number)
         except Exception as error:
             # It belongs to the run, which asks for it.
@@ -105,7 +130,7 @@ class Sealed:
             self.numbering.go_on()
 
     def wait(self) -> None:
-        """Wait until all rows have their number, and that is committed. Raises DatabaseError if it
+        """Wait until all rows have their number, and that is committed. Raises NodeError if it
         could not be done."""
         if self.numbering is not None:
             self.numbering.end()
@@ -115,38 +140,29 @@ class Sealed:
 def sealed(alias: str, only: IdRanges | None = None) -> Iterator[Sealed]:
     """Like ``seal``, but the rows of the batch may get their number while the context is open.
     Whoever counts on it has to ``wait`` for that."""
-    numbering = _begin_numbering(alias, only)
-    if numbering is None:
+    if not _can_be_beside(alias) or not _are_many(alias, only):
         yield seal(alias, only)
         return
-    batch = numbering.batch
-    assert batch is not None
-    try:
-        yield Sealed(number=batch.number, token=batch.token, numbering=numbering)
-    finally:
-        # What became of the run has been told by then, or is being told.
-        with suppress(DatabaseError):
-            numbering.end()
-
-
-def _begin_numbering(alias: str, only: IdRanges | None) -> _Numbering | None:
-    """Have rows numbered beside the run, if they are many, and that can be done."""
-    connection = connections[alias]
-    # SQLite has one writer at a time. And in a transaction (of a test case) are rows that no
-    # other connection sees.
-    if connection.vendor == "sqlite" or connection.in_atomic_block:
-        return None
-    if not _are_many(alias, only):
-        return None
     own_node(alias)
     numbering = _Numbering(alias, only)
-    numbering.begin()
-    if numbering.batch is None:
-        # There may be no connection left for it, for example.
-        numbering.join()
-        logger.info("The log is numbered first, and not beside the run: %s", numbering.error)
-        return None
-    return numbering
+    try:
+        numbering.begin()
+        batch = numbering.batch
+        if batch is None:
+            # There may be no connection left for it, for example.
+            logger.info("The log is numbered first, and not beside the run: %s", numbering.error)
+            yield seal(alias, only)
+        else:
+            yield Sealed(number=batch.number, token=batch.token, numbering=numbering)
+    finally:
+        numbering.close()
+
+
+def _can_be_beside(alias: str) -> bool:
+    """Whether another connection can number rows. SQLite has one writer at a time; and in a
+    transaction (of a test case) are rows that no other connection sees."""
+    connection = connections[alias]
+    return connection.vendor != "sqlite" and not connection.in_atomic_block
 
 
 def _are_many(alias: str, only: IdRanges | None) -> bool:

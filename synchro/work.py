@@ -15,6 +15,7 @@ from synchro.exceptions import SynchroError
 from synchro.graph import family
 from synchro.holds import Holds
 from synchro.journal import Journal
+from synchro.loading.base import Load
 from synchro.plan import Changes
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
@@ -54,6 +55,41 @@ class Work:
     def ahead(self) -> Ahead:
         """REMOTE's: for work that nobody waits for at once."""
         return self.journal.ahead
+
+    def write_ahead(
+        self,
+        write: Callable[[], Any],
+        entry: Load,
+        size: int,
+        *,
+        done: Callable[[Any], None],
+        otherwise: Callable[[], None],
+    ) -> int:
+        """Have REMOTE write something (so many rows), and then its log (``entry``), while others
+        are read. ``done`` is called with what ``write`` returned; or, if REMOTE refused it,
+        ``otherwise``, to do it in the usual way. Returns the number of the work."""
+        written: list[Any] = []
+        refused: list[bool] = []
+
+        def attempt() -> None:
+            try:
+                written.append(write())
+            except REFUSALS as error:
+                # Asked at once: what comes after it may break the transaction as well.
+                refused.append(not self.remote.cannot_go_on(error))
+                raise
+
+        def failed(error: Exception) -> None:
+            if not any(refused):
+                raise error
+            # What came after it is written by then, and must stay as it is.
+            self.ahead.settle()
+            otherwise()
+
+        number = self.ahead.run(attempt, size, done=lambda _: done(written[0]), failed=failed)
+        # Not in one: what goes wrong here says nothing of what was written.
+        self.ahead.run(lambda: entry() if written else None, size)
+        return number
 
     def hold(self, model: type[Model], pk: Any, error: SynchroError, **how: Any) -> None:
         """Hold the write of an object, or raise the error where that was not asked for."""

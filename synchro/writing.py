@@ -244,22 +244,13 @@ class ModelWriter:
         """Have REMOTE write rows. What it refuses is tried again in the usual way."""
         self.table.prepare(old, again)
         changed = {**old, **again}
-        written: list[dict[Any, Any]] = []
 
-        def write() -> None:
-            written.append(work())
-
-        def done(_nothing: None) -> None:
-            (keys,) = written
+        def done(keys: dict[Any, Any]) -> None:
             self.counterparts.note(self.model, keys)
             self._record(new, changed, logged=changed)
             self._before.update((*new, *changed))
 
-        def failed(error: Exception) -> None:
-            if not isinstance(error, REFUSALS) or self.remote.cannot_go_on(error):
-                raise error
-            # What came after these rows is written by then, and must stay as it is.
-            self.work.ahead.settle()
+        def otherwise() -> None:
             self._write_all(new, old, again)
             self._record_written(new, old, again)
             self._before.update(self._written)
@@ -267,20 +258,20 @@ class ModelWriter:
 
         try:
             work = self.table.work(new, old, again)
-        except REFUSALS as error:
+        except REFUSALS:
             # REMOTE cannot hold a value.
-            failed(error)
+            self.work.ahead.settle()
+            otherwise()
             return
         known = self.counterparts.known(self.model)
-        entry = self.work.journal.entry(
-            self.model, CHANGE, {pk: known[pk] for pk in changed}, self.changes
-        )
-        size = len(new) + len(changed)
+        keys = {pk: known[pk] for pk in changed}
+        entry = self.work.journal.entry(self.model, CHANGE, keys, self.changes)
         # Two portions at a time: while REMOTE writes one, the next one is waiting for it.
         self.work.ahead.settle(self._under_way.popleft())
-        self._under_way.append(self.work.ahead.run(write, size, done=done, failed=failed))
-        # Not in one: what goes wrong here says nothing of the rows.
-        self.work.ahead.run(lambda: entry() if written else None, size)
+        number = self.work.write_ahead(
+            work, entry, len(new) + len(changed), done=done, otherwise=otherwise
+        )
+        self._under_way.append(number)
 
     # -- writing in sets
 

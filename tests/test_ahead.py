@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.test import override_settings
 
 from synchro import SyncFlags, ahead, synchronize
@@ -155,6 +156,126 @@ def test_a_portion_that_comes_to_little_does_not_mislead_the_next_one(monkeypatc
     assert links_there() == set()
 
 
+@contextmanager
+def refusing(table: str, error: Exception, times: int = 1) -> Iterator[None]:
+    """REMOTE refuses the first so many statements that insert rows into a table."""
+    left = [error] * times
+
+    def refuse(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        text = str(sql)
+        if left and table in text and text.startswith(("INSERT", "COPY")):
+            raise left.pop()
+        return execute(sql, params, many, context)
+
+    with connections[REMOTE].execute_wrapper(refuse):
+        yield
+    assert not left
+
+
+@pytest.mark.parametrize(("number", "times"), [(9, 2), (4, 1)])
+def test_links_of_which_a_portion_is_refused_once_are_logged_once(monkeypatch, number, times):
+    """Somebody may have added the same link between the reading and the writing of it."""
+    monkeypatch.setattr(ahead, "MANY", 3)
+    papers, labels = make_papers(number)
+    synchronize()
+    for n, paper in enumerate(papers):
+        paper.labels.set([labels[(n + 2) % number]])
+    before = len(logged(Paper, REMOTE))
+    if connections[REMOTE].vendor == "sqlite":
+        # The first portion would be refused twice.
+        times = 1
+    with (
+        override_settings(SYNCHRO_BATCH_SIZE=3),
+        refusing("testapp_paper_labels", DatabaseError("a rival was quicker"), times),
+    ):
+        result = synchronize(flags=SyncFlags.CONTINUE_ON_FAILURE)
+    assert links_there() == {(f"p{n}", f"l{(n + 2) % number}") for n in range(number)}
+    assert len(logged(Paper, REMOTE)) == before + number
+    assert result.counts["testapp.paper", "link"] == number
+    assert not result.held
+
+
+@pytest.mark.usefixtures("few_at_a_time")
+@pytest.mark.parametrize("table", ["synchro_changelog", "synchro_reference"])
+def test_what_fails_in_the_journal_ends_the_run(table):
+    """However far the run is, and whatever it does at that moment."""
+    occupy(Note, name="only there")
+    old = [Note.objects.create(name=str(n)) for n in range(2)]
+    synchronize()
+    for n in range(9):
+        Note.objects.create(name=f"new {n}")
+    for note in old:
+        note.name = "changed"
+        note.save()
+    with (
+        refusing(table, DatabaseError("the table is full")),
+        pytest.raises(SynchroError, match="the table is full"),
+    ):
+        synchronize()
+    assert on_remote(Note).count() == 3
+    synchronize()
+    assert on_remote(Note).count() == 12
+
+
+def test_a_connection_that_is_lost_behind_a_refused_portion_ends_the_run(monkeypatch):
+    """The lock of the run is gone with it: nothing may be written by another connection."""
+    monkeypatch.setattr(ahead, "MANY", 1)
+    connection = connections[REMOTE]
+    if connection.vendor == "sqlite":
+        pytest.skip("there is no connection to be lost")
+    for n in range(12):
+        Item.objects.create(code=f"n{n}")
+    writes: list[Any] = []
+    lost = threading.Event()
+
+    def disturb(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        if "testapp_item" in str(sql) and str(sql).startswith(("INSERT", "COPY")):
+            writes.append(connection.connection)
+            if len(writes) == 1:
+                raise IntegrityError("refused")
+            if len(writes) == 2:
+                end_session(connection)
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            if len(writes) == 2:
+                lost.set()
+
+    def wait_for_it(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        # LOCAL is read while REMOTE is at the second portion.
+        if len(writes) == 2:
+            lost.wait(60)
+        return execute(sql, params, many, context)
+
+    with (
+        override_settings(SYNCHRO_BATCH_SIZE=3, SYNCHRO_RETRIES=0),
+        connections[REMOTE].execute_wrapper(disturb),
+        connections[LOCAL].execute_wrapper(wait_for_it),
+        pytest.raises(SynchroError, match="Nothing was changed there"),
+    ):
+        synchronize(flags=SyncFlags.CONTINUE_ON_FAILURE)
+    assert len(set(map(id, writes))) == 1
+    connections[REMOTE].close()
+    assert not on_remote(Item).exists()
+    synchronize()
+    assert_same(Item)
+
+
+def end_session(connection: Any) -> None:
+    """Somebody ends a session of a server."""
+    name = "pg_backend_pid" if connection.vendor == "postgresql" else "CONNECTION_ID"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {name}()")
+        session = cursor.fetchone()[0]
+    kill = "SELECT pg_terminate_backend(%s)" if connection.vendor == "postgresql" else "KILL %s"
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute(kill, [session])
+    finally:
+        other.close()
+
+
 def test_what_fails_in_the_log_is_not_blamed_on_a_row(way):
     notes = [Note.objects.create(name=str(n)) for n in range(5)]
     synchronize()
@@ -193,10 +314,20 @@ def test_who_uses_the_connection_waits_for_what_was_given_ahead(monkeypatch):
         on_remote(Item).bulk_create([Item(code="a")])
         return "made"
 
+    def look(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        # Who looks at statements may speak to the database past them.
+        if threading.current_thread() is threading.main_thread():
+            seen.append(list(told))
+        return execute(sql, params, many, context)
+
+    seen: list[Any] = []
     with DisableSynchroLog(), transaction.atomic(using=REMOTE), Ahead(connection) as given:
-        given.run(work, 1, done=told.append)
-        assert on_remote(Item).count() == 1
+        with connection.execute_wrapper(look):
+            given.run(work, 1, done=told.append)
+            assert on_remote(Item).count() == 1
         assert told == ["made"]
+    if connection.vendor != "sqlite":
+        assert seen == [["made"]]
     is_here = threads[0][0] == threading.get_ident()
     assert is_here == (connection.vendor == "sqlite")
     assert threads[0][1]

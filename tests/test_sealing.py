@@ -13,6 +13,7 @@ from django.utils import timezone
 from synchro import diff, sealing, synchronize
 from synchro.exceptions import SynchroError
 from synchro.models import Batch, ChangeLog, Node, options
+from synchro.nodes import own_node
 from tests.compare import assert_same
 from tests.runs import LOCAL, REMOTE, age, on_remote
 from tests.testapp.models import Note
@@ -132,6 +133,64 @@ def test_a_run_whose_rows_got_no_number_changes_nothing(monkeypatch):
     assert batches() == [None]
     assert not Batch.objects.using(LOCAL).exists()
     synchronize()
+    assert batches() == [1]
+    assert_same(Note)
+
+
+def test_who_is_interrupted_before_the_rows_were_seen_leaves_nothing_behind(monkeypatch):
+    """By Ctrl-C, for example, while another run holds the log."""
+    servers_only()
+    Note.objects.create(name="a")
+    own_node(LOCAL)
+    held, release = threading.Event(), threading.Event()
+
+    def hold_the_log() -> None:
+        try:
+            with transaction.atomic(using=LOCAL):
+                Node.objects.using(LOCAL).select_for_update().get(pk=1)
+                held.set()
+                release.wait(60)
+        finally:
+            connections[LOCAL].close()
+
+    other = threading.Thread(target=hold_the_log)
+    other.start()
+    assert held.wait(60)
+    numberings: list[Any] = []
+
+    def begin(self: Any) -> None:
+        numberings.append(self)
+        self.start()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sealing._Numbering, "begin", begin)
+        with pytest.raises(KeyboardInterrupt):
+            synchronize()
+    release.set()
+    for thread in (other, *numberings):
+        thread.join(60)
+        assert not thread.is_alive()
+    assert batches() == [None]
+    synchronize()
+    assert batches() == [1]
+    assert_same(Note)
+
+
+def test_the_log_is_not_held_for_long_while_it_is_read(monkeypatch):
+    """Another run from here would wait for it, and so does a callback that starts one."""
+    servers_only()
+    monkeypatch.setattr(sealing, "_PATIENCE", 0.01)
+    Note.objects.create(name="a")
+    seen: list[Any] = []
+
+    def look(stage: str, done: int, total: int) -> None:
+        if stage == "plan" and not seen:
+            with sealing._sealing_transaction(LOCAL):
+                seen.append(Node.objects.using(LOCAL).select_for_update().get(pk=1).last_batch)
+
+    synchronize(callback=look)
+    assert seen
     assert batches() == [1]
     assert_same(Note)
 
