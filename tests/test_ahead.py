@@ -241,16 +241,18 @@ def test_a_connection_that_is_lost_behind_a_refused_portion_ends_the_run(monkeyp
             if len(writes) == 2:
                 lost.set()
 
-    def wait_for_it(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        # LOCAL is read while REMOTE is at the second portion.
-        if len(writes) == 2:
-            lost.wait(60)
-        return execute(sql, params, many, context)
+    settle = Ahead.settle
 
+    def settle_late(self: Ahead, upto: int | None = None) -> None:
+        # By then REMOTE has come to the second portion.
+        if upto:
+            lost.wait(60)
+        settle(self, upto)
+
+    monkeypatch.setattr(Ahead, "settle", settle_late)
     with (
         override_settings(SYNCHRO_BATCH_SIZE=3, SYNCHRO_RETRIES=0),
         connections[REMOTE].execute_wrapper(disturb),
-        connections[LOCAL].execute_wrapper(wait_for_it),
         pytest.raises(SynchroError, match="Nothing was changed there"),
     ):
         synchronize(flags=SyncFlags.CONTINUE_ON_FAILURE)
