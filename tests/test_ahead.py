@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -226,7 +227,6 @@ def test_a_connection_that_is_lost_behind_a_refused_portion_ends_the_run(monkeyp
     for n in range(12):
         Item.objects.create(code=f"n{n}")
     writes: list[Any] = []
-    lost = threading.Event()
 
     def disturb(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
         if "testapp_item" in str(sql) and str(sql).startswith(("INSERT", "COPY")):
@@ -235,18 +235,14 @@ def test_a_connection_that_is_lost_behind_a_refused_portion_ends_the_run(monkeyp
                 raise IntegrityError("refused")
             if len(writes) == 2:
                 end_session(connection)
-        try:
-            return execute(sql, params, many, context)
-        finally:
-            if len(writes) == 2:
-                lost.set()
+        return execute(sql, params, many, context)
 
     settle = Ahead.settle
 
     def settle_late(self: Ahead, upto: int | None = None) -> None:
-        # By then REMOTE has come to the second portion.
+        # By then REMOTE has come to the second portion, and is at its end.
         if upto:
-            lost.wait(60)
+            wait([one.result for one in self._begun])
         settle(self, upto)
 
     monkeypatch.setattr(Ahead, "settle", settle_late)
