@@ -140,8 +140,12 @@ class Sealed:
 def sealed(alias: str, only: IdRanges | None = None) -> Iterator[Sealed]:
     """Like ``seal``, but the rows of the batch may get their number while the context is open.
     Whoever counts on it has to ``wait`` for that."""
+    nothing = _nothing_to_seal(alias) if only is None else None
+    if nothing is not None:
+        yield nothing
+        return
     if not _can_be_beside(alias) or not _are_many(alias, only):
-        yield seal(alias, only)
+        yield _seal(alias, only)
         return
     own_node(alias)
     numbering = _Numbering(alias, only)
@@ -151,7 +155,7 @@ def sealed(alias: str, only: IdRanges | None = None) -> Iterator[Sealed]:
         if batch is None:
             # There may be no connection left for it, for example.
             logger.info("The log is numbered first, and not beside the run: %s", numbering.error)
-            yield seal(alias, only)
+            yield _seal(alias, only)
         else:
             yield Sealed(number=batch.number, token=batch.token, numbering=numbering)
     finally:
@@ -175,17 +179,26 @@ def _are_many(alias: str, only: IdRanges | None) -> bool:
 def seal(alias: str, only: IdRanges | None = None) -> Sealed:
     """Number every visible log row that has no batch yet, and commit. ``only``: of those with
     these ids."""
-    if only is None:
-        # Most of the time there is nothing to do, and one query tells.
-        own = Node.objects.using(alias).filter(pk=SELF)
-        last = (
-            Batch.objects.using(alias)
-            .filter(number__in=own.values("last_batch"))
-            .annotate(more=Exists(ChangeLog.objects.using(alias).filter(batch__isnull=True)))
-            .first()
-        )
-        if last is not None and not last.more:
-            return Sealed(number=last.number, token=last.token)
+    nothing = _nothing_to_seal(alias) if only is None else None
+    return nothing or _seal(alias, only)
+
+
+def _nothing_to_seal(alias: str) -> Sealed | None:
+    """The newest batch, if all rows have a number: most of the time that is so, and one query
+    tells."""
+    own = Node.objects.using(alias).filter(pk=SELF)
+    last = (
+        Batch.objects.using(alias)
+        .filter(number__in=own.values("last_batch"))
+        .annotate(more=Exists(ChangeLog.objects.using(alias).filter(batch__isnull=True)))
+        .first()
+    )
+    if last is None or last.more:
+        return None
+    return Sealed(number=last.number, token=last.token)
+
+
+def _seal(alias: str, only: IdRanges | None) -> Sealed:
     parts = list(_unsealed(alias, only))
     if not any(rows.exists() for rows in parts):
         return newest_batch(alias)

@@ -189,7 +189,7 @@ def test_a_second_run_has_nothing_to_do():
     assert call_synchronize() == "No changes since last synchronization."
 
 
-@pytest.mark.parametrize(("new_process", "most"), [(True, 14), (False, 12)])
+@pytest.mark.parametrize(("new_process", "most"), [(True, 12), (False, 10)])
 def test_a_run_with_nothing_to_do_asks_few_questions(new_process, most):
     Note.objects.create(name="a")
     synchronize()
