@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from itertools import count
 from types import TracebackType
@@ -68,7 +68,7 @@ class Ahead:
             if error is None:
                 self.settle()
         finally:
-            self._close()
+            self._close(error)
 
     def takes(self, size: int) -> bool:
         """Whether work on so many rows is given ahead. SQLite works in this process."""
@@ -100,13 +100,27 @@ class Ahead:
         be able to go on."""
         if self._error is not None:
             raise self._error
-        while self._begun and (upto is None or self._begun[0].number <= upto):
-            _number, result, done, failed = self._begun.popleft()
-            try:
+        try:
+            while self._begun and (upto is None or self._begun[0].number <= upto):
+                _number, result, done, failed = self._begun.popleft()
                 self._settle_one(result.result, done, failed)
-            except Exception as error:
+        except BaseException as error:
+            if isinstance(error, Exception):
                 self._error = error
-                raise
+            # On its way the error closes cursors: nobody else may be at the connection then.
+            self._drop(error)
+            raise
+
+    def _drop(self, error: BaseException | None) -> None:
+        """Give up what waits for its turn, and wait for what has been begun."""
+        under_way = [one.result for one in self._begun if not one.result.cancel()]
+        cancel = getattr(self.connection.connection, "cancel", None)
+        if not isinstance(error, Exception | None) and cancel is not None and under_way:
+            # Somebody has interrupted the run, and the server may be waiting for a lock.
+            # (psycopg has this; MariaDB gives up by itself after a while.)
+            cancel()
+        wait(under_way)
+        self._begun.clear()
 
     @staticmethod
     def _settle_one(
@@ -128,16 +142,15 @@ class Ahead:
         )
         return self._executor
 
-    def _close(self) -> None:
+    def _close(self, error: BaseException | None) -> None:
         executor, self._executor = self._executor, None
         if executor is None:
             return
         try:
-            # After an error, what has not been begun is in vain.
-            executor.shutdown(cancel_futures=True)
+            self._drop(error)
         finally:
-            # Once more, if somebody has lost patience: the connection must be free.
-            executor.shutdown()
+            # Waits once more, if somebody has lost patience: the connection must be free.
+            executor.shutdown(cancel_futures=True)
             self._begun.clear()
             self.connection.execute_wrappers.remove(self._in_turn)
             self.connection.dec_thread_sharing()

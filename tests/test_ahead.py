@@ -353,6 +353,79 @@ def test_whoever_takes_an_error_for_his_own_cannot_go_on(monkeypatch):
     assert not on_remote(Item).exists()
 
 
+def test_nobody_is_at_the_connection_when_an_error_goes_its_way(monkeypatch):
+    """It closes cursors, by which drivers speak to the server."""
+    monkeypatch.setattr(ahead, "MANY", 1)
+    if connections[REMOTE].vendor == "sqlite":
+        pytest.skip("nothing is given ahead")
+    begun, release, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def refuse() -> None:
+        raise DatabaseError("the log is full")
+
+    def go_on() -> None:
+        begun.set()
+        release.wait(60)
+        ended.set()
+
+    with (
+        pytest.raises(DatabaseError, match="the log is full"),
+        Ahead(connections[REMOTE]) as given,
+    ):
+        given.run(refuse, 1)
+        given.run(go_on, 1)
+        given.run(lambda: pytest.fail("begun after the error"), 1)
+        assert begun.wait(60)
+        threading.Timer(0.1, release.set).start()
+        try:
+            given.settle()
+        finally:
+            assert ended.is_set()
+
+
+def test_who_interrupts_a_run_need_not_wait_for_a_lock(monkeypatch):
+    monkeypatch.setattr(ahead, "MANY", 1)
+    connection = connections[REMOTE]
+    if connection.vendor != "postgresql":
+        pytest.skip("only psycopg can have a statement given up")
+    on_remote(Item).create(code="a")
+    other, watcher = connection.copy(), connection.copy()
+    begun = threading.Event()
+
+    def wait_for_the_lock() -> None:
+        begun.set()
+        on_remote(Item).update(name="waited")
+
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT * FROM testapp_item FOR UPDATE")
+        with (
+            pytest.raises(KeyboardInterrupt),
+            transaction.atomic(using=REMOTE),
+            Ahead(connection) as given,
+        ):
+            given.run(wait_for_the_lock, 1)
+            assert begun.wait(60)
+            while not is_waiting(watcher):
+                pass
+            raise KeyboardInterrupt
+    finally:
+        other.close()
+        watcher.close()
+    assert on_remote(Item).get().name == ""
+
+
+def is_waiting(connection: Any) -> bool:
+    """Whether some session of PostgreSQL waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND datname = current_database()"
+        )
+        return cursor.fetchone() is not None
+
+
 def test_work_is_done_in_turn_and_some_of_it_can_be_left(monkeypatch):
     monkeypatch.setattr(ahead, "MANY", 1)
     done: list[int] = []
