@@ -102,6 +102,8 @@ class Ahead:
             raise self._error
         try:
             while self._begun and (upto is None or self._begun[0].number <= upto):
+                # Who is interrupted here must know that it is under way.
+                wait([self._begun[0].result])
                 _number, result, done, failed = self._begun.popleft()
                 self._settle_one(result.result, done, failed)
         except BaseException as error:

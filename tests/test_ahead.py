@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -377,6 +378,27 @@ def test_nobody_is_at_the_connection_when_an_error_goes_its_way(monkeypatch):
         given.run(lambda: pytest.fail("begun after the error"), 1)
         assert begun.wait(60)
         threading.Timer(0.1, release.set).start()
+        try:
+            given.settle()
+        finally:
+            assert ended.is_set()
+
+
+def test_nobody_is_at_the_connection_when_a_run_is_interrupted(monkeypatch):
+    monkeypatch.setattr(ahead, "MANY", 1)
+    if connections[REMOTE].vendor == "sqlite":
+        pytest.skip("nothing is given ahead")
+    release, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        # By then the other thread waits for it.
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        threading.Timer(0.1, release.set).start()
+        release.wait(60)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt), Ahead(connections[REMOTE]) as given:
+        given.run(work, 1)
         try:
             given.settle()
         finally:
