@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -388,10 +389,12 @@ def test_nobody_is_at_the_connection_when_a_run_is_interrupted(monkeypatch):
     monkeypatch.setattr(ahead, "MANY", 1)
     if connections[REMOTE].vendor == "sqlite":
         pytest.skip("nothing is given ahead")
-    release, ended = threading.Event(), threading.Event()
+    settling, release, ended = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
-        # By then the other thread waits for it.
+        # A moment later the other thread waits for it.
+        settling.wait(60)
+        time.sleep(0.1)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         threading.Timer(0.1, release.set).start()
         release.wait(60)
@@ -400,6 +403,7 @@ def test_nobody_is_at_the_connection_when_a_run_is_interrupted(monkeypatch):
     with pytest.raises(KeyboardInterrupt), Ahead(connections[REMOTE]) as given:
         given.run(work, 1)
         try:
+            settling.set()
             given.settle()
         finally:
             assert ended.is_set()
