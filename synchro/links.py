@@ -47,11 +47,13 @@ class LinkWriter:
 
     def replay(self, progress: Progress) -> None:
         done = 0
-        chunks = list(batched(self.changes, conf.batch_size))
-        for number, chunk in enumerate(chunks):
+        chunks = batched(self.changes, conf.batch_size)
+        following = next(chunks, [])
+        while chunk := following:
+            following = next(chunks, [])
             ready = self._ready(chunk)
             if self._goes_ahead(len(ready)):
-                self._write_ahead(ready, chunks[number + 1] if number + 1 < len(chunks) else [])
+                self._write_ahead(ready, following)
             else:
                 self._write_chunk(ready, self._links)
                 self._present = None
