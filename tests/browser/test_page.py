@@ -36,7 +36,7 @@ def test_the_button_synchronizes_and_the_page_tells_when_it_is_done(open_page, s
     Note.objects.create(name="a")
     page = open_page(staff, javascript=javascript)
     synchronize(page)
-    assert page.get_by_text(DONE).is_visible()
+    page.get_by_text(DONE).wait_for()
     assert_same(Note)
 
 
@@ -53,7 +53,7 @@ def test_reset_asks_first(page):
 def test_a_stranger_is_asked_to_log_in(open_page):
     page = open_page(None)
     page.goto(URL)
-    assert page.get_by_label("Password").is_visible()
+    page.get_by_label("Password").wait_for()
 
 
 def test_the_pages_are_accessible_and_fit(open_page, staff, axe, size, scheme):
@@ -68,7 +68,7 @@ def test_the_pages_are_accessible_and_fit(open_page, staff, axe, size, scheme):
     page.goto(URL)
     look()
     synchronize(page)
-    assert page.get_by_text("Held: could not be applied").is_visible()
+    page.get_by_text("Held: could not be applied").wait_for()
     look()
     page.goto(URL)
     look()

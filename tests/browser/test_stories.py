@@ -92,7 +92,7 @@ def test_a_preview_is_made_parts_are_ticked_and_synchronized(open_page, staff, s
 def test_a_whole_model_is_ticked_and_the_rest_follows_later(page, shop):
     make_preview(page)
     page.get_by_role("button", name="Tick all: Notes").click()
-    assert page.get_by_role("button", name="Synchronize what is ticked (3)").is_visible()
+    page.get_by_role("button", name="Synchronize what is ticked (3)").wait_for()
     page.get_by_label("Water the plants").uncheck()
     page.get_by_role("button", name="Synchronize what is ticked (2)").click()
     assert "1 created" in result_of(page) and "1 deleted" in result_of(page)
@@ -117,6 +117,7 @@ def test_ticks_last_while_one_leafs_and_filters(page):
     page.get_by_label("Key or natural key").fill("")
     page.keyboard.press("Enter")
     page.wait_for_url("**/?chosen=1#synchro-objects")
+    page.locator("input[name=ticked]:checked").nth(1).wait_for()
     assert page.locator("input[name=ticked]:checked").count() == 2
     page.get_by_role("button", name="Synchronize what is ticked (2)").click()
     result_of(page)
@@ -140,7 +141,7 @@ def test_a_preview_that_is_out_of_date_says_so(page, shop):
     make_preview(page)
     synchronize()
     page.get_by_role("button", name=re.compile("Synchronize all")).click()
-    assert "out of date" in page.locator("#container").inner_text()
+    page.locator("#container").filter(has_text="out of date").wait_for()
     assert SyncRun.objects.filter(user="admin").count() == 0
 
 
@@ -158,11 +159,11 @@ def test_a_run_is_watched_and_cancelled(open_page, staff, settings, javascript):
         page.get_by_role("button", name="Synchronize").click()
         # By its script, or by loading itself anew.
         page.get_by_text("2 / 3").wait_for()
-        assert page.get_by_role("progressbar").is_visible()
-        assert page.get_by_text("Writing: Notes").is_visible()
+        page.get_by_role("progressbar").wait_for()
+        page.get_by_text("Writing: Notes").wait_for()
         page.get_by_role("button", name="Cancel").click()
-        assert only_run().cancelled_by == "admin"
         page.get_by_text("Being cancelled").wait_for()
+        assert only_run().cancelled_by == "admin"
         for _beat in range(2):
             before = only_run().beat
             wait_for(lambda before=before: only_run().beat != before)
@@ -183,9 +184,9 @@ def test_another_browser_sees_the_same(open_page, staff):
         page.get_by_role("progressbar").wait_for()
         other.goto(URL)
         other.get_by_role("link", name="Watch it").click()
-        assert other.get_by_role("progressbar").is_visible()
+        other.get_by_role("progressbar").wait_for()
         page.reload()
-        assert page.get_by_role("progressbar").is_visible()
+        page.get_by_role("progressbar").wait_for()
         go_on.set()
         for one in (page, other):
             assert "performed successfully" in result_of(one)
@@ -197,12 +198,12 @@ def test_a_run_whose_server_died_is_shown_and_the_next_one_repairs(page):
     old = timezone.now() - timezone.timedelta(hours=1)
     run = SyncRun.objects.create(remote=REMOTE, node=node.uid, user="anna", started=old, beat=old)
     page.goto(f"{URL}run/{run.pk}/")
-    assert "Died" in page.locator("#content-main").inner_text()
+    page.locator("#content-main").filter(has_text="Died").wait_for()
     page.get_by_role("link", name=OVER).click()
     page.get_by_role("button", name="Synchronize").click()
     assert "performed successfully" in result_of(page)
     page.get_by_role("link", name="Synchronizations").first.click()
-    assert "died" in page.locator("#result_list").inner_text()
+    page.locator("#result_list").filter(has_text="died").wait_for()
     assert_same(Note)
 
 
@@ -215,7 +216,7 @@ def test_a_held_change_is_looked_at_and_tried_again(open_page, staff, held, java
     page.goto(URL)
     page.get_by_role("link", name="See why").click()
     page.locator("#result_list a").first.click()
-    assert "refused testapp.Seat" in page.locator("#content-main").inner_text()
+    page.locator("#content-main").filter(has_text="refused testapp.Seat").wait_for()
     on_remote(Seat).update(position=2)
     page.get_by_role("button", name="Retry").click()
     assert "1 created" in result_of(page)
@@ -225,7 +226,7 @@ def test_a_held_change_is_looked_at_and_tried_again(open_page, staff, held, java
 def test_a_held_change_is_discarded(page, held):
     page.goto(f"{URL}held/{held.pk}/")
     page.get_by_role("button", name="Discard…").click()
-    assert page.get_by_text("will never be applied").is_visible()
+    page.get_by_text("will never be applied").wait_for()
     page.get_by_role("link", name="No, take me back").click()
     assert HeldChange.objects.using(REMOTE).exists()
     page.goto(f"{URL}held/{held.pk}/")
@@ -238,6 +239,7 @@ def test_a_held_change_is_discarded(page, held):
 def test_reset_says_what_would_be_forgotten(page, shop):
     page.goto(URL)
     page.get_by_role("link", name="Reset synchronization").click()
+    page.locator("#content-main").filter(has_text="Pending changes: Notes").wait_for()
     assert "Pending changes: Notes\t3" in page.locator("#content-main").inner_text()
     page.get_by_role("link", name="No, take me back").click()
     page.get_by_role("link", name="Reset synchronization").click()
