@@ -90,8 +90,8 @@ class Audit:
 
     def _compare(self, model: type[Model], pks: list[Any]) -> dict[str, Collapsed]:
         self.counterparts.resolve(model, pks)
-        known = self.counterparts.known(model)
-        there = {pk: known[pk] for pk in pks if known.get(pk) is not None}
+        known = self.counterparts.of(model, pks)
+        there = {pk: key for pk, key in known.items() if key is not None}
         differing = self._different(model, there)
         written = {pk for pk in pks if pk not in there} | differing
         links = self._different_links(model, pks, there)
@@ -151,10 +151,10 @@ class Audit:
             other = concrete(field.related_model)
             pairs = list(self.source.links(field, pks))
             self.counterparts.resolve(other, {far for _, far in pairs})
-            known = self.counterparts.known(other)
+            known = self.counterparts.of(other, {far for _, far in pairs})
             ours: dict[Any, set[Any]] = {}
             for near, far in pairs:
-                key = known.get(far)
+                key = known[far]
                 ours.setdefault(near, set()).add((None, far) if key is None else key)
             owners = {key: pk for pk, key in there.items()}
             theirs: dict[Any, set[Any]] = {}

@@ -82,7 +82,7 @@ class Companions:
             for pk in [pk for pk in changes if self.holds.get(model, pk) is not None]:
                 changes.discard(pk)
         planned = self.plan.writes.setdefault(model, Changes())
-        again = changes.take([pk for pk in changes if pk in planned])
+        again = changes.take(planned.inside(changes))
         # One object may have two texts for its key in the log.
         later = [
             pk
@@ -106,7 +106,7 @@ class Companions:
         """Make sure that objects will be on REMOTE. Returns those that LOCAL lacks as well."""
         pks = list(pks)
         self.counterparts.resolve(model, pks)
-        known = self.counterparts.known(model)
+        known = self.counterparts.of(model, pks)
         planned = self.plan.writes.get(model, ())
         lacking = [pk for pk in pks if known[pk] is None and pk not in planned]
         present = self.source.existing(model, lacking)
@@ -137,8 +137,8 @@ class Companions:
 
     def remote_keys(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, Any]:
         """The keys under which REMOTE's log may know objects, also rows that are gone there."""
-        known = self.counterparts.known(model)
-        found = {pk: known[pk] for pk in pks if known.get(pk) is not None}
+        known = self.counterparts.of(model, pks)
+        found = {pk: key for pk, key in known.items() if key is not None}
         rest = [pk for pk in pks if pk not in found]
         if rest:
             root = identity(model)

@@ -6,7 +6,7 @@ for the whole run (keys only); None stands for an object that REMOTE lacks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from django.db.models import CompositePrimaryKey, ForeignKey, Model
@@ -24,6 +24,8 @@ from synchro.graph import (
 )
 from synchro.holds import Holds
 from synchro.keys import NaturalKey, NaturalLookup, natural_lookup
+from synchro.keysets import KeyPairs
+from synchro.plan import are_many
 from synchro.references import References
 from synchro.remotes.base import AmbiguousKey, End, Source
 
@@ -37,7 +39,7 @@ class Counterparts:
         self.remote = remote
         self.references = references
         self.holds = holds
-        self._known: dict[type[Model], dict[Any, Any]] = {}
+        self._known: dict[type[Model], MutableMapping[Any, Any]] = {}
         self._owners: dict[type[Model], dict[Any, Any]] = {}
         """REMOTE key -> LOCAL key, of the models of which somebody asked for that."""
         self.tombstones: dict[type[Model], dict[Any, NaturalKey]] = {}
@@ -52,9 +54,18 @@ class Counterparts:
         """The key on REMOTE, None if REMOTE lacks the object or it was not resolved."""
         return self.known(model).get(pk)
 
-    def known(self, model: type[Model]) -> dict[Any, Any]:
-        """LOCAL key -> REMOTE key (or None), of all objects resolved so far."""
+    def known(self, model: type[Model]) -> MutableMapping[Any, Any]:
+        """LOCAL key -> REMOTE key (or None), of all objects resolved so far. Not to be kept: what
+        is resolved later may be in another one."""
         return self._known.setdefault(identity(model), {})
+
+    def of(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, Any]:
+        """LOCAL key -> REMOTE key of objects; None where REMOTE lacks them or they were not
+        resolved."""
+        known = self.known(model)
+        if isinstance(known, KeyPairs):
+            return known.pick(pks)
+        return {pk: known.get(pk) for pk in pks}
 
     def owner(self, model: type[Model], remote_pk: Any) -> Any:
         """The LOCAL key of the object that a row on REMOTE stands for, as far as resolved."""
@@ -108,7 +119,10 @@ class Counterparts:
         known = self.known(model)
         # Natural keys may lead back to objects that are being resolved at this moment.
         busy = self._busy.setdefault(identity(model), set())
-        todo = [pk for pk in dict.fromkeys(pks) if pk not in known and pk not in busy]
+        todo: Iterable[Any] = dict.fromkeys(pks)
+        if isinstance(known, KeyPairs):
+            todo = known.lacking(todo)
+        todo = [pk for pk in todo if pk not in known and pk not in busy]
         for level in self._levels(model, todo):
             for chunk in batched(level, conf.batch_size):
                 busy.update(chunk)
@@ -128,6 +142,16 @@ class Counterparts:
         self._matched.setdefault(root, {}).update(matched)
         found.update(matched)
         self.note(root, {pk: found.get(pk) for pk in pks})
+        self._pack(root, found)
+
+    def _pack(self, root: type[Model], found: Mapping[Any, Any]) -> None:
+        """Have the keys of many objects take less memory, where they are the same on both sides
+        (as in what was ``found`` just now)."""
+        known = self.known(root)
+        if isinstance(known, KeyPairs) or not are_many(known):
+            return
+        if all(type(pk) is int and pk == remote_pk for pk, remote_pk in found.items()):
+            self._known[root] = KeyPairs(known)
 
     def _levels(self, model: type[Model], pks: list[Any]) -> Iterator[list[Any]]:
         """The objects in portions, each after what its natural keys point at: a key may name the
@@ -219,10 +243,11 @@ class Counterparts:
     ) -> Iterator[tuple[Any, Any]]:
         """Pairs of LOCAL keys of which references (LOCAL key -> REMOTE key) say the same row."""
         doubtful = self._doubtful.setdefault(root, {})
+        certain = self.references.certain(root, found)
         for pk, key in found.items():
-            if not self.references.is_certain(root, pk, key):
+            if certain[pk] != key:
                 other = self.owner(root, key)
-                if other is not None and self.references.is_certain(root, other, key):
+                if other is not None and self.references.certain(root, [other])[other] == key:
                     yield pk, other
                 doubtful.setdefault(key, pk)
         if doubtful:

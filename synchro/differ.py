@@ -83,10 +83,8 @@ class Differ:
     def _chunk(
         self, root: type[Model], models: list[type[Model]], pks: list[Any]
     ) -> Iterator[Entry]:
-        known = self.counterparts.known(root)
         entries: dict[Any, Entry] = {}
-        for pk in pks:
-            there = known.get(pk)
+        for pk, there in self.counterparts.of(root, pks).items():
             entries[pk] = Entry(
                 model=root._meta.label_lower,
                 action=UPDATE if there is not None else CREATE,
@@ -137,8 +135,8 @@ class Differ:
         }
         translator = self._translator(model)
         translator.translate(rows)
-        known = self.counterparts.known(model)
-        remote_pks = {known[pk]: pk for pk in rows if known.get(pk) is not None}
+        known = self.counterparts.of(model, rows)
+        remote_pks = {key: pk for pk, key in known.items() if key is not None}
         there = {
             remote_pks[key]: dict(zip(names, values, strict=True))
             for key, *values in self.remote.rows(model, remote_pks, names)
@@ -184,15 +182,16 @@ class Differ:
         if not own:
             return
         other = concrete(field.related_model)
-        known, known_others = self.counterparts.known(model), self.counterparts.known(other)
         wanted: dict[Any, set[str]] = {}
         links = list(self.source.links(field, own))
         self.counterparts.resolve(other, {there for _, there in links})
+        others = self.counterparts.of(other, {there for _, there in links})
         for here, there in links:
-            key = known_others.get(there)
+            key = others[there]
             name = f"+{object_id(other, there)}" if key is None else object_id(other, key)
             wanted.setdefault(here, set()).add(name)
-        remote_pks = {known[pk]: pk for pk in own if known.get(pk) is not None}
+        known = self.counterparts.of(model, own)
+        remote_pks = {key: pk for pk, key in known.items() if key is not None}
         present: dict[Any, set[str]] = {}
         for near, far in self.remote.links(field, remote_pks):
             present.setdefault(remote_pks[near], set()).add(object_id(other, far))

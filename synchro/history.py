@@ -12,13 +12,16 @@ from __future__ import annotations
 import json
 import logging
 import zlib
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Final
 
 from django.db import Error
 from django.db.models import Model, Q
 from django.utils import timezone
 
+from synchro.chunks import batched
 from synchro.exceptions import CancelledError
 from synchro.keys import object_id, object_ids
 from synchro.models import CANCELLED, DIED, DONE, FAILED, HELD, RUNNING, Job, SyncRun
@@ -32,6 +35,7 @@ SILENCE: Final = timedelta(minutes=1)
 """Whoever gives no sign of life for that long, and ought to, has died."""
 _REPORTED: Final = 200
 _OBJECTS: Final = 100_000
+_PORTION: Final = 2000
 
 
 def begin(
@@ -69,7 +73,7 @@ def end(run: SyncRun, result: SyncResult) -> None:
         "numbers": {name: len(found) for name, found in lists.items()},
         **{name: found[:_REPORTED] for name, found in lists.items()},
     }
-    run.written = zlib.compress(json.dumps(_keys(result), ensure_ascii=False).encode(), 1)
+    run.written = _packed(result)
     close(run, "error", "objects_written", "counts", "held", "skipped", "report", "written")
 
 
@@ -101,18 +105,40 @@ def objects_of(run: SyncRun) -> list[tuple[str, str, list[list[str | None]]]]:
     ]
 
 
-def _keys(result: SyncResult) -> list[Any]:
-    found: list[Any] = []
+def _packed(result: SyncResult) -> bytes:
+    """What a run wrote, as ``SyncRun.written`` holds it."""
+    compressor = zlib.compressobj(1)
+    # The keys may be many: their texts need not all be there at a time.
+    parts = [compressor.compress(text.encode()) for text in _as_json(result)]
+    return b"".join([*parts, compressor.flush()])
+
+
+def _as_json(result: SyncResult) -> Iterator[str]:
     left = _OBJECTS
+    before = "["
     for (label, action), done in result.record.items():
         model = model_named(label)
-        if model is not None and left:
-            pks, remote_pks = done.pks[:left], done.remote_pks[:left]
-            same = pks == remote_pks
-            remote_keys = None if same else _texts(model, remote_pks)
-            found.append([label, action, _texts(model, pks), remote_keys])
-            left -= len(pks)
-    return found
+        if model is None or not left:
+            continue
+        yield f"{before}[{json.dumps(label)}, {json.dumps(action)}, "
+        yield from _json_list(model, islice(done.pks, left))
+        if done.pks == done.remote_pks:
+            yield ", null]"
+        else:
+            yield ", "
+            yield from _json_list(model, islice(done.remote_pks, left))
+            yield "]"
+        left -= min(left, len(done.pks))
+        before = ", "
+    yield "[]" if before == "[" else "]"
+
+
+def _json_list(model: type[Model], pks: Iterable[Any]) -> Iterator[str]:
+    before = "["
+    for chunk in batched(pks, _PORTION):
+        yield before + json.dumps(_texts(model, chunk), ensure_ascii=False)[1:-1]
+        before = ", "
+    yield "[]" if before == "[" else "]"
 
 
 def _texts(model: type[Model], pks: list[Any]) -> list[str | None]:

@@ -77,7 +77,7 @@ class Journal:
             {
                 "object_id": object_ids(model, list(keys.values())),
                 "origin": [changes.origin.get(pk, "") for pk in keys],
-                "origin_date": [changes.made[pk] for pk in keys],
+                "origin_date": changes.times(keys),
             },
             field=field,
         )

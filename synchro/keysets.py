@@ -1,12 +1,32 @@
-"""Sets and pairs of keys that may be kept for a whole run."""
+"""Sets, lists and pairs of keys that may be kept for a whole run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 _BITS: Final = 5
 _LAST: Final = 2**_BITS - 1
+_ALL: Final = 2 ** (_LAST + 1) - 1
+
+
+def are_whole_numbers(keys: Iterable[Any]) -> bool:
+    """Whether all keys are numbers as ``array`` holds them: of 64 bits."""
+    numbers = list(keys)
+    return set(map(type, numbers)) <= {int} and (
+        not numbers or (min(numbers) >= -(2**63) and max(numbers) < 2**63)
+    )
+
+
+def consecutive(keys: Sequence[Any]) -> range | None:
+    """Keys as a range, if they are whole numbers one after the other. Where there are many they
+    often are, and a range is worked off several times as fast."""
+    if not keys or type(keys[0]) is not int:
+        return None
+    found = range(keys[0], keys[0] + len(keys))
+    return found if keys == list(found) and set(map(type, keys)) == {int} else None
 
 
 class KeySet:
@@ -20,6 +40,11 @@ class KeySet:
 
     def update(self, keys: Iterable[Any]) -> None:
         blocks = self._blocks
+        keys = list(keys)
+        line = consecutive(keys)
+        if line is not None:
+            self._add_line(line)
+            return
         for key in keys:
             if type(key) is int:
                 block = key >> _BITS
@@ -27,11 +52,49 @@ class KeySet:
             else:
                 self._others.add(key)
 
+    def _add_line(self, line: range) -> None:
+        for block, bits in _bits(line):
+            self._blocks[block] = self._blocks.get(block, 0) | bits
+
+    def has_line(self, line: range) -> bool:
+        """Whether all of consecutive keys are in the set."""
+        get = self._blocks.get
+        return all(get(block, 0) & bits == bits for block, bits in _bits(line))
+
     def discard(self, key: Any) -> None:
         if type(key) is not int:
             self._others.discard(key)
         elif key in self:
             self._blocks[key >> _BITS] ^= 1 << (key & _LAST)
+
+    def outside(self, keys: Iterable[Any]) -> list[Any]:
+        """Those of some keys that are not in the set."""
+        keys = list(keys)
+        if not self._blocks and not self._others:
+            return keys
+        line = consecutive(keys)
+        if line is not None and self.has_line(line):
+            return []
+        get, others = self._blocks.get, self._others
+        return [
+            key
+            for key in keys
+            if (
+                not get(key >> _BITS, 0) >> (key & _LAST) & 1
+                if type(key) is int
+                else key not in others
+            )
+        ]
+
+    def __iter__(self) -> Iterator[Any]:
+        for block, bits in self._blocks.items():
+            for number in range(bits.bit_length()):
+                if bits >> number & 1:
+                    yield block << _BITS | number
+        yield from self._others
+
+    def __len__(self) -> int:
+        return sum(map(int.bit_count, self._blocks.values())) + len(self._others)
 
     def __contains__(self, key: Any) -> bool:
         if type(key) is int:
@@ -39,30 +102,116 @@ class KeySet:
         return key in self._others
 
 
-class KeyPairs:
-    """Which key stands for which one. Whole numbers that stand for themselves, as in databases
-    that began as copies of each other, take as little as in a ``KeySet``."""
+def _bits(line: range) -> Iterator[tuple[int, int]]:
+    """The blocks of consecutive keys, each with the bits of these."""
+    first, last = line.start >> _BITS, line.stop - 1 >> _BITS
+    for block in range(first, last + 1):
+        bits = _ALL
+        if block == first:
+            bits &= _ALL << (line.start & _LAST)
+        if block == last:
+            bits &= _ALL >> (_LAST - (line.stop - 1 & _LAST))
+        yield block, bits
+
+
+class KeyList:
+    """Primary keys one after the other. Whole numbers take eight bytes each; others what they
+    take in a list of Python's."""
 
     def __init__(self) -> None:
+        self._keys: array[int] | list[Any] = array("q")
+
+    def extend(self, keys: Sequence[Any]) -> None:
+        if isinstance(self._keys, array):
+            if are_whole_numbers(keys):
+                self._keys.extend(keys)
+                return
+            self._keys = self._keys.tolist()
+        self._keys.extend(keys)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeyList) and self._keys == other._keys
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+class KeyPairs(MutableMapping[Any, Any]):
+    """Which key stands for which one. Whole numbers that stand for themselves, as in databases
+    that began as copies of each other, take as little as in a ``KeySet``.
+
+    One thread may change it while others read: these find the old value or the new one."""
+
+    def __init__(self, pairs: Mapping[Any, Any] = MappingProxyType({})) -> None:
         self._same = KeySet()
         self._others: dict[Any, Any] = {}
+        self.update(pairs)
 
-    def update(self, pairs: Mapping[Any, Any]) -> None:
+    def update(self, pairs: Mapping[Any, Any]) -> None:  # type: ignore[override]
         same = [key for key, other in pairs.items() if type(key) is int and key == other]
         self._same.update(same)
         if len(same) == len(pairs) and not self._others:
             return
         for key, other in pairs.items():
-            if key in self._same and key == other:
+            if type(key) is int and key == other:
                 self._others.pop(key, None)
             else:
-                self._same.discard(key)
-                self._others[key] = other
+                self[key] = other
 
     def discard(self, key: Any) -> None:
         self._same.discard(key)
         self._others.pop(key, None)
 
-    def get(self, key: Any) -> Any:
+    def pick(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """What keys stand for; None for those of which that is not known."""
+        keys = list(keys)
+        line = consecutive(keys)
+        if line is not None and self._same.has_line(line):
+            return dict(zip(keys, keys, strict=True))
+        get, others = self._same._blocks.get, self._others
+        return {
+            key: key
+            if type(key) is int and get(key >> _BITS, 0) >> (key & _LAST) & 1
+            else others.get(key)
+            for key in keys
+        }
+
+    def lacking(self, keys: Iterable[Any]) -> list[Any]:
+        """Those of some keys of which nothing is known."""
+        others = self._others
+        return [key for key in self._same.outside(keys) if key not in others]
+
+    def __getitem__(self, key: Any) -> Any:
+        return key if key in self._same else self._others[key]
+
+    def get(self, key: Any, default: Any = None) -> Any:
         """What a key stands for; None if that is not known."""
-        return key if key in self._same else self._others.get(key)
+        return key if key in self._same else self._others.get(key, default)
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._same or key in self._others
+
+    def __setitem__(self, key: Any, other: Any) -> None:
+        if type(key) is int and key == other:
+            self._same.update((key,))
+            self._others.pop(key, None)
+        else:
+            self._others[key] = other
+            self._same.discard(key)
+
+    def __delitem__(self, key: Any) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self.discard(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self._same
+        yield from self._others
+
+    def __len__(self) -> int:
+        return len(self._same) + len(self._others)

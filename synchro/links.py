@@ -36,7 +36,6 @@ class LinkWriter:
         self.name = name
         self.changes = changes
         self.field: ManyToManyField[Any, Any] = model._meta.get_field(name)  # type: ignore[assignment]
-        self.known = work.counterparts.known(model)
         self.by_signals = needs_link_signals(model, through(self.field))
         self._present: set[Link] | None = None
         """The links that the next objects have on REMOTE, if they were read already."""
@@ -76,10 +75,9 @@ class LinkWriter:
         if present is None:
             present = self._links_there(pks)
         added, removed, touched = self._difference(pks, links, present)
-        keys = {pk: self.known[pk] for pk in touched}
 
         def done(_nothing: None) -> None:
-            self.work.done(self.model, "link", keys.items())
+            self.work.done(self.model, "link", touched.items())
 
         def otherwise() -> None:
             self._write_chunk(pks, links)
@@ -97,7 +95,7 @@ class LinkWriter:
                     work()
 
         entry = self.work.journal.entry(
-            self.model, M2M_CHANGE, keys, self.changes, field=self.name
+            self.model, M2M_CHANGE, touched, self.changes, field=self.name
         )
         if following:
             # Before these are written: they have nothing to do with each other.
@@ -113,30 +111,30 @@ class LinkWriter:
         """Make the links of objects equal, and note whose were changed."""
         # Portions that are under way may come through here as well.
         self.work.ahead.settle()
-        touched: list[Any] = []
+        touched: dict[Any, Any] = {}
 
         def attempt(some: Sequence[Any]) -> Exception | None:
             return self._attempt(some, links, touched)
 
         settle(pks, attempt(pks), attempt, self._refuse)
-        keys = {pk: self.known[pk] for pk in touched}
-        self.work.done(self.model, "link", keys.items())
-        self.work.journal.log(self.model, M2M_CHANGE, keys, self.changes, field=self.name)
+        self.work.done(self.model, "link", touched.items())
+        self.work.journal.log(self.model, M2M_CHANGE, touched, self.changes, field=self.name)
 
     def _ready(self, pks: list[Any]) -> list[Any]:
         """The objects that are on REMOTE, with all that they are linked to. The links of others
         are held if that is why."""
         holds, other = self.work.holds, concrete(self.field.related_model)
-        for pk in pks:
-            if self.known.get(pk) is None and holds.get(self.model, pk) is not None:
+        owners = self.work.counterparts.of(self.model, pks)
+        for pk, key in owners.items():
+            if key is None and holds.get(self.model, pk) is not None:
                 self._hold(pk, holds.lacks(self.model, pk, self.model, pk), NEEDS_HELD)
-        ready = [pk for pk in pks if self.known.get(pk) is not None]
+        ready = [pk for pk, key in owners.items() if key is not None]
         self._links = list(self.work.source.links(self.field, ready))
         targets = {there for _, there in self._links}
         self.work.counterparts.resolve(other, targets)
-        known = self.work.counterparts.known(other)
+        known = self.work.counterparts.of(other, targets)
         lacking = {
-            pk for pk in targets if known.get(pk) is None and holds.get(other, pk) is not None
+            pk for pk, key in known.items() if key is None and holds.get(other, pk) is not None
         }
         if not lacking:
             return ready
@@ -149,28 +147,31 @@ class LinkWriter:
 
     def _links_there(self, pks: Iterable[Any]) -> set[Link]:
         """The links that objects have on REMOTE: keys there."""
-        owners = (self.known.get(pk) for pk in pks)
+        owners = self.work.counterparts.of(self.model, pks).values()
         return set(self.work.remote.links(self.field, [key for key in owners if key is not None]))
 
     def _difference(
         self, pks: Sequence[Any], links: Iterable[Link], present: set[Link]
-    ) -> tuple[set[Link], set[Link], list[Any]]:
-        """The links to be added and removed on REMOTE, and the objects whose links these are.
+    ) -> tuple[set[Link], set[Link], dict[Any, Any]]:
+        """The links to be added and removed on REMOTE, and the objects whose links these are (key
+        on LOCAL -> key on REMOTE).
         ``links``: those on LOCAL; ``present``: those on REMOTE."""
-        owners = {pk: self.known[pk] for pk in pks}
-        others = self.work.counterparts.known(concrete(self.field.related_model))
+        owners = self.work.counterparts.of(self.model, pks)
+        others = self.work.counterparts.of(
+            concrete(self.field.related_model), {there for _, there in links}
+        )
         wanted = {
             (owners[pk], others[there])
             for pk, there in links
-            if pk in owners and others.get(there) is not None
+            if pk in owners and others[there] is not None
         }
         keys = set(owners.values())
         added, removed = wanted - present, {one for one in present - wanted if one[0] in keys}
         touched = {owner for owner, _ in added | removed}
-        return added, removed, [pk for pk, owner in owners.items() if owner in touched]
+        return added, removed, {pk: owner for pk, owner in owners.items() if owner in touched}
 
     def _attempt(
-        self, pks: Sequence[Any], links: list[Link], touched: list[Any]
+        self, pks: Sequence[Any], links: list[Link], touched: dict[Any, Any]
     ) -> Exception | None:
         """Make the links of objects equal, and add those to ``touched`` whose were changed."""
         remote = self.work.remote
@@ -186,7 +187,7 @@ class LinkWriter:
             if remote.cannot_go_on(error) or not (self.by_signals or isinstance(error, REFUSALS)):
                 raise
             return error
-        touched += changed
+        touched.update(changed)
         return None
 
     def _refuse(self, pk: Any, error: Exception) -> None:

@@ -36,7 +36,7 @@ _COLUMNS: Final = (
 _DATE: Final[Any] = ChangeLog._meta.get_field("date")
 _ACTIONS: Final = tuple(action for action, _ in ACTIONS)
 _RANGES_PER_STATEMENT: Final = 200
-_ROWS_PER_PAGE: Final = 20_000
+_ROWS_PER_PAGE: Final = 5000
 
 IdRanges = tuple[tuple[int, int], ...]
 """Ids of log rows: the first and the last one of each run of consecutive ones."""

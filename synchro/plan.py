@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sized
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db.models import Model
 
+from synchro.keytimes import KeyTimes, are_close, packed, unpacked
 from synchro.models import ADDITION, DELETION, M2M_CHANGE
 
 
@@ -148,6 +150,14 @@ class Logged:
         return found
 
 
+MANY = 20_000
+"""What is kept of so many objects is packed, which takes less memory and a little time."""
+
+
+def are_many(objects: Sized) -> bool:
+    return len(objects) >= MANY
+
+
 class Changes:
     """What is to be done with objects of one model, or with their links in one many-to-many field,
     by primary key on LOCAL. Keys and times only, never values; what few changes have is kept for
@@ -156,7 +166,7 @@ class Changes:
     __slots__ = ("made", "origin", "recreated", "unlogged")
 
     def __init__(self) -> None:
-        self.made: dict[Any, datetime] = {}
+        self.made: MutableMapping[Any, datetime] = {}
         """When each was changed."""
         self.origin: dict[Any, str] = {}
         """The node on which it was changed, if not on LOCAL."""
@@ -174,6 +184,18 @@ class Changes:
 
     def __len__(self) -> int:
         return len(self.made)
+
+    def inside(self, pks: Iterable[Any]) -> list[Any]:
+        """Those of some objects that are there."""
+        if isinstance(self.made, KeyTimes):
+            return list(self.made.pick(pks))
+        return [pk for pk in pks if pk in self.made]
+
+    def times(self, pks: Iterable[Any]) -> list[datetime]:
+        """When some objects were changed, which are all there."""
+        if isinstance(self.made, KeyTimes):
+            return list(self.made.pick(pks).values())
+        return [self.made[pk] for pk in pks]
 
     def put(
         self,
@@ -206,9 +228,16 @@ class Changes:
 
     def update(self, others: Changes) -> None:
         """Note other changes, in place of earlier ones of the same objects."""
-        for pk in self.made.keys() & others.made.keys():
-            self._forget_more(pk)
-        self.made.update(others.made)
+        if self.origin or self.recreated or self.unlogged:
+            for pk in self.made.keys() & others.made.keys():
+                self._forget_more(pk)
+        packs = are_many(self.made) and are_close(others.made)
+        if packs and not isinstance(self.made, KeyTimes):
+            self.made = KeyTimes(self.made)
+        if isinstance(self.made, KeyTimes):
+            self.made.add(others.made)
+        else:
+            self.made.update(others.made)
         self.origin.update(others.origin)
         self.recreated |= others.recreated
         self.unlogged |= others.unlogged
@@ -224,6 +253,34 @@ class Changes:
         self.recreated -= taken.recreated
         self.unlogged -= taken.unlogged
         return taken
+
+
+class Portions:
+    """Changes in portions, each of which is let go of as soon as it is taken."""
+
+    def __init__(self) -> None:
+        self._parts: deque[Changes | bytes] = deque()
+
+    def put(self, changes: Changes, *, pack: bool = False) -> None:
+        """Add a portion, which is handed over. ``pack``: so that it takes less memory, if
+        possible."""
+        if not changes:
+            return
+        plain = not (changes.origin or changes.recreated or changes.unlogged)
+        times = packed(changes.made) if pack and plain else None
+        self._parts.append(times or changes)
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def __iter__(self) -> Iterator[Changes]:
+        """Takes one portion after the other."""
+        while self._parts:
+            part = self._parts.popleft()
+            if isinstance(part, bytes):
+                times, part = part, Changes()
+                part.made = unpacked(times)
+            yield part
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,7 +5,6 @@ Only keys are read here (primary keys, foreign keys, natural keys), set by set.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -45,6 +44,8 @@ from synchro.plan import (
     Collapsed,
     Deletion,
     Deletions,
+    Portions,
+    are_many,
 )
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
@@ -56,17 +57,20 @@ class _Wanted:
 
     def __init__(self) -> None:
         self.gone: dict[Any, Collapsed] = {}
-        self.written: deque[Changes] = deque()
-        """In portions, each of which is let go of as soon as it is planned."""
+        self.written = Portions()
         self.vanished: set[Any] = set()
         """Of these, the ones that are not there."""
         self.recreated: dict[Any, datetime] = {}
         """Objects that were deleted and made again, all of their links with them, and when."""
-        self.links: dict[str, deque[Changes]] = {}
-        """By many-to-many field, in portions; those under an empty name are of all fields."""
+        self.links: dict[str, Portions] = {}
+        """By many-to-many field."""
+        self.all_links = Changes()
+        """Of all many-to-many fields: the log has no name."""
 
-    def add(self, found: Iterable[tuple[Any, Collapsed]], now: datetime) -> None:
-        """Add a portion; what has no key is left out."""
+    def add(
+        self, found: Iterable[tuple[Any, Collapsed]], now: datetime, *, of_many: bool = False
+    ) -> None:
+        """Add a portion, perhaps of many; what has no key is left out."""
         written = Changes()
         by_field: dict[str, Changes] = {}
         for pk, change in found:
@@ -84,23 +88,27 @@ class _Wanted:
                 if links is None:
                     links = by_field[link.field] = Changes()
                 links.put(pk, link.made, link.origin)
-        if written:
-            self.written.append(written)
+        self.written.put(written, pack=of_many)
         for name, links in by_field.items():
-            self.links.setdefault(name, deque()).append(links)
+            if name:
+                self.links.setdefault(name, Portions()).put(links, pack=of_many)
+            else:
+                self.all_links.update(links)
 
-    def of(self, name: str) -> deque[Changes]:
+    def of(self, name: str) -> Portions:
         """What is to be done with the links in one field, in portions."""
-        named = self.links.pop(name, deque())
-        unnamed = self.links.get("", ())
-        if not unnamed and not self.recreated:
+        named = self.links.pop(name, Portions())
+        if not self.all_links and not self.recreated:
             return named
         found = Changes()
-        for part in (*unnamed, *named):
+        for part in (self.all_links, *named):
             found.update(part)
         for pk, made in self.recreated.items():
             found.put(pk, made, logged=False)
-        return deque(found.take(chunk) for chunk in batched(list(found), conf.batch_size))
+        portions = Portions()
+        for chunk in batched(list(found), conf.batch_size):
+            portions.put(found.take(chunk))
+        return portions
 
 
 class Planner:
@@ -157,10 +165,12 @@ class Planner:
                     self.holds.add_unread(label, text, error)
                 continue
             wanted = by_model[model] = _Wanted()
+            of_many = are_many(objects)
             for texts in batched(list(objects), conf.batch_size):
                 wanted.add(
                     ((self._pk_or_held(model, label, text), objects.pop(text)) for text in texts),
                     self.now,
+                    of_many=of_many,
                 )
         return by_model
 
@@ -341,8 +351,7 @@ class Planner:
     # -- writes
 
     def _plan_writes(self, model: type[Model], wanted: _Wanted) -> None:
-        while wanted.written:
-            changes = wanted.written.popleft()
+        for changes in wanted.written:
             present = self.source.existing(model, changes)
             for pk in [pk for pk in changes if pk not in present]:
                 wanted.vanished.add(pk)
@@ -389,7 +398,7 @@ class Planner:
         self,
         model: type[Model],
         field: ManyToManyField[Any, Any],
-        links: deque[Changes],
+        links: Portions,
         vanished: set[Any],
     ) -> None:
         other = concrete(field.related_model)
@@ -401,8 +410,7 @@ class Planner:
                     self.holds.add(model, pk, error, field=field.name)
             return
         planned = self.plan.links.setdefault((model, field.name), Changes())
-        while links:
-            wanted = links.popleft()
+        for wanted in links:
             present = self.source.existing(model, wanted)
             for pk in wanted:
                 if pk not in present and pk not in vanished:

@@ -95,9 +95,10 @@ class References:
         self._written[model].update(certain)
         return found
 
-    def is_certain(self, model: type[Model], pk: Any, remote_pk: Any) -> bool:
-        """Whether REMOTE's own table is known to say that an object stands for a row."""
-        return bool(remote_pk == self._written[model].get(pk))
+    def certain(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, Any]:
+        """LOCAL key -> REMOTE key, of references that REMOTE's own table is known to have; None
+        of others."""
+        return self._written[model].pick(pks)
 
     @staticmethod
     def _pairs(
@@ -112,10 +113,11 @@ class References:
         """Write down LOCAL key -> REMOTE key, in place of what was known of either; if REMOTE may
         do it ahead, perhaps not at once."""
         written = self._written[model]
+        certain = written.pick(pairs)
         texts = {
             object_id(model, pk): object_id(model, remote_pk)
             for pk, remote_pk in pairs.items()
-            if written.get(pk) != remote_pk
+            if certain[pk] != remote_pk
         }
         if not texts:
             return

@@ -59,9 +59,8 @@ def replay(
         careful=careful,
     )
     for model, changes in plan.writes.items():
-        known = counterparts.known(model)
-        again = [known.get(pk) for pk in changes if pk in changes.recreated]
-        again = [key for key in again if key is not None]
+        anew = [pk for pk in changes if pk in changes.recreated] if changes.recreated else []
+        again = [key for key in counterparts.of(model, anew).values() if key is not None]
         for key in again:
             holds.touch(model, key)
         detach(remote, model, again, counterparts)

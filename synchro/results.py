@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from synchro.held import Held
 from synchro.keys import object_id
+from synchro.keysets import KeyList
 from synchro.models import NEEDS_HELD, STALE, UNREADABLE
 from synchro.names import model_named
 from synchro.plan import Skipped
@@ -47,8 +48,13 @@ class Done:
     __slots__ = ("pks", "remote_pks")
 
     def __init__(self) -> None:
-        self.pks: list[Any] = []
-        self.remote_pks: list[Any] = []
+        self.pks = KeyList()
+        self.remote_pks = KeyList()
+
+    def add(self, pairs: Sequence[tuple[Any, Any]]) -> None:
+        """Note more of them: keys on LOCAL and REMOTE."""
+        self.pks.extend([pk for pk, _ in pairs])
+        self.remote_pks.extend([remote_pk for _, remote_pk in pairs])
 
 
 Record = Mapping[tuple[str, str], Done]

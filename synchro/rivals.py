@@ -61,7 +61,8 @@ class Rivals:
             return {}
         names = tuple(other._meta.label_lower for other in labels or descendants(model))
         settled = self._settled.setdefault((model, names), KeySet())
-        times = {pk: made for pk, made in times.items() if remote_keys[pk] not in settled}
+        rest = {*settled.outside(remote_keys[pk] for pk in times)}
+        times = {pk: made for pk, made in times.items() if remote_keys[pk] in rest} if rest else {}
         texts = dict(zip(times, object_ids(model, [remote_keys[pk] for pk in times]), strict=True))
         lost: dict[Any, RemoteChange] = {}
         for chunk in batched(texts, conf.batch_size):
@@ -80,9 +81,9 @@ class Rivals:
                 for pk in chunk
                 if texts[pk] not in suspects and remote_keys[pk] in locked
             )
-            rest = [pk for pk in chunk if texts[pk] in suspects]
-            newest = log.newest(self.remote.side.alias, names, [texts[pk] for pk in rest])
-            for pk in rest:
+            doubtful = [pk for pk in chunk if texts[pk] in suspects]
+            newest = log.newest(self.remote.side.alias, names, [texts[pk] for pk in doubtful])
+            for pk in doubtful:
                 rivals = [newest.get((texts[pk], field))]
                 if field:
                     # Links go with their object: its deletion is a change of its links, too.

@@ -174,9 +174,9 @@ class RemoteTable:
 
     def _values_to_update(self, writer: TableWriter, rows: Rows) -> list[Sequence[Any]]:
         names = [field.attname for field in writer.fields[len(self.key_fields) :]]
-        known = self.counterparts.known(self.model)
         # Rows that are updated are there, so that their keys are known.
-        keys = (key_values(self.model, known[pk]) for pk in rows)
+        known = self.counterparts.of(self.model, rows)
+        keys = (key_values(self.model, key) for key in known.values())
         return [(*key, *_values(row, names)) for key, row in zip(keys, rows.values(), strict=True)]
 
 

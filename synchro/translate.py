@@ -78,13 +78,13 @@ class Translator:
         name, other = field.attname, target(field)
         values = {row[name] for row in rows.values() if row[name] is not None}
         self.counterparts.resolve(other, values)
-        known = self.counterparts.known(other)
+        known = self.counterparts.of(other, values)
         coming = self.writes.get(other, ())
         for pk, row in rows.items():
             value = row[name]
             if value is None:
                 continue
-            found = known.get(value)
+            found = known[value]
             if found is not None:
                 row[name] = found
             elif value in coming:
@@ -119,10 +119,10 @@ class Translator:
                 except NaturalKeyError:
                     continue
             self.counterparts.resolve(other, keys.values())
-            known = self.counterparts.known(other)
+            known = self.counterparts.of(other, keys.values())
             coming = self.writes.get(other, ())
             for pk, key in keys.items():
-                if known.get(key) is not None:
+                if known[key] is not None:
                     rows[pk][id_field.attname] = as_generic_id(id_field, other, known[key])
                 elif key in coming:
                     self.awaited.setdefault(pk, {})[id_field] = Awaited(other, key)

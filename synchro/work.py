@@ -104,6 +104,4 @@ class Work:
         """Note with which objects something was done: keys on LOCAL and REMOTE."""
         found = list(pairs)
         if found:
-            done = self.record.setdefault((model._meta.label_lower, action), Done())
-            done.pks += [pk for pk, _ in found]
-            done.remote_pks += [remote_pk for _, remote_pk in found]
+            self.record.setdefault((model._meta.label_lower, action), Done()).add(found)

@@ -211,8 +211,8 @@ class ModelWriter:
 
     def _sort(self, rows: Rows) -> tuple[Rows, Rows, Rows]:
         """Rows to insert, to update, and to update as if they were new."""
-        known = self.counterparts.known(self.model)
-        present = {pk: known[pk] for pk in rows if known.get(pk) is not None}
+        known = self.counterparts.of(self.model, rows)
+        present = {pk: key for pk, key in known.items() if key is not None}
         if self.model._meta.parents:
             # The root may be there while this table lacks the row.
             existing = self.remote.existing(self.model, present.values())
@@ -263,8 +263,7 @@ class ModelWriter:
             self.work.ahead.settle()
             otherwise()
             return
-        known = self.counterparts.known(self.model)
-        keys = {pk: known[pk] for pk in changed}
+        keys = self.counterparts.of(self.model, changed)
         entry = self.work.journal.entry(self.model, CHANGE, keys, self.changes)
         # Two portions at a time: while REMOTE writes one, the next one is waiting for it.
         self.work.ahead.settle(self._under_way.popleft())
@@ -306,41 +305,41 @@ class ModelWriter:
         rows: Rows,
         write: Callable[[Rows], None],
     ) -> Exception | None:
-        known = self.counterparts.known(self.model)
-        before = {pk: known.get(pk) for pk in rows}
+        before = self.counterparts.of(self.model, rows)
         try:
             with transaction.atomic(using=self.remote.side.alias):
                 write(rows)
-                self._check(rows, [known[pk] for pk in rows])
+                self._check(rows)
         except REFUSALS as error:
             if self.remote.cannot_go_on(error):
                 raise
             for pk, key in before.items():
-                if known.get(pk) != key:
+                if self.counterparts.get(self.model, pk) != key:
                     self.counterparts.forget(self.model, pk)
                     self.counterparts.set(self.model, pk, key)
             return error
         self._written.update(rows)
         return None
 
-    def _check(self, pks: Iterable[Any], remote_pks: Iterable[Any]) -> None:
-        """Ask now for errors that the database would tell at COMMIT only."""
+    def _check(self, pks: Iterable[Any], *saved: Any) -> None:
+        """Ask now for errors that the database would tell at COMMIT only. ``saved``: the keys on
+        REMOTE, if they are not known yet."""
         if self.deferrable:
             self.remote.connection.check_constraints()
         elif self.work.careful and self.forced.isdisjoint(pks):
-            self.remote.check_links(self.model, remote_pks)
+            there = saved or self.counterparts.of(self.model, pks).values()
+            self.remote.check_links(self.model, there)
 
     def _release(self, rows: Mapping[Any, dict[str, Any]]) -> bool:
         if not unique_groups(self.model):
             return False
-        known = self.counterparts.known(self.model)
-        movable = {
-            known[pk] for pk in self.changes if pk not in self._written and pk not in self._before
-        }
+        others = [pk for pk in self.changes if pk not in self._written and pk not in self._before]
+        movable = set(self.counterparts.of(self.model, others).values())
         movable.discard(None)
+        known = self.counterparts.of(self.model, rows)
         try:
             return self.releaser.release(
-                [(known.get(pk), row) for pk, row in rows.items()], movable | self.doomed
+                [(known[pk], row) for pk, row in rows.items()], movable | self.doomed
             )
         except ReplayError:
             if not self.work.holds.tolerant:
@@ -382,7 +381,6 @@ class ModelWriter:
         if unique_groups(self.model):
             self._release({**old, **self.table.fresh({**again, **new})})
         tolerant = self.work.holds.tolerant
-        known = self.counterparts.known(self.model)
         present = {self.table.key_there(pk): pk for pk in old}
         kept = self.saver.kept_values(present)
         for pk, row in {**old, **again, **new}.items():
@@ -392,7 +390,7 @@ class ModelWriter:
             try:
                 with self._alone():
                     saved = self.saver.save(key, values, created=pk in new)
-                    self._check([pk], [saved])
+                    self._check([pk], saved)
             except Exception as error:
                 # Whatever a receiver or save() of the project raises, by the object's name.
                 if is_transient(error) or (tolerant and self.remote.cannot_go_on(error)):
@@ -400,7 +398,7 @@ class ModelWriter:
                 self._hold(pk, error)
                 continue
             self.saver.keep()
-            if known.get(pk) != saved:
+            if self.counterparts.get(self.model, pk) != saved:
                 self.counterparts.set(self.model, pk, saved)
             self._written.add(pk)
         self.saver.put_back()
@@ -425,8 +423,8 @@ class ModelWriter:
         """Note which rows were made and which were changed. ``logged``: those that REMOTE's log
         has already."""
         journal, model = self.work.journal, self.model
-        known = self.counterparts.known(model)
-        journal.refer(model, {pk: known[pk] for pk in (*new, *old)})
+        known = self.counterparts.of(model, (*new, *old))
+        journal.refer(model, known)
         for rows, action in ((new, ADDITION), (old, CHANGE)):
             keys = {pk: known[pk] for pk in rows if pk not in logged}
             journal.log(model, action, keys, self.changes)

@@ -30,9 +30,13 @@ DATABASES = {
     "default": _database(LOCAL_VENDOR, "default"),
     "remote": _database(REMOTE_VENDOR, "remote"),
 }
-# Between two databases of PostgreSQL, and on SQLite, few rows take the plain way, as they do
-# outside tests; else they take that of many, by threads (``synchro.ahead``, ``sealing``).
-FEW_ARE_MANY = (LOCAL_VENDOR, REMOTE_VENDOR) != ("postgresql", "postgresql")
+# Between two databases of PostgreSQL, and two of SQLite, few rows take the plain way, as they do
+# outside tests; else they take that of many: by threads (``synchro.ahead``, ``sealing``), packed
+# (``synchro.plan``, ``keytimes``).
+FEW_ARE_MANY = (LOCAL_VENDOR, REMOTE_VENDOR) not in {
+    ("postgresql", "postgresql"),
+    ("sqlite", "sqlite"),
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [

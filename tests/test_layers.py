@@ -25,7 +25,7 @@ LAYERS = [
         "keysets",
         "schema",
     ],
-    ["suspend", "legacy", "transient"],
+    ["keytimes", "suspend", "legacy", "transient"],
     ["checkpoint", "fate", "graph", "keys"],
     ["names"],
     ["conf", "models", "takeover"],

@@ -12,9 +12,10 @@ from hypothesis.extra.django import TestCase
 
 from synchro import log
 from synchro.asis import AsIs, time_reader
-from synchro.keysets import KeyPairs, KeySet
+from synchro.keysets import KeyList, KeyPairs, KeySet
+from synchro.keytimes import KeyTimes, are_close, packed, unpacked
 from synchro.models import ADDITION, CHANGE, ChangeLog
-from synchro.plan import Collapsed, Logged
+from synchro.plan import Changes, Collapsed, Logged, Portions
 from synchro.sealing import unnumbered
 from tests.runs import LOCAL, REMOTE
 from tests.testapp.models import Everything, Note
@@ -27,19 +28,52 @@ moments = st.datetimes(
 )
 
 
-@given(st.sets(keys), st.sets(keys))
-def test_a_set_of_keys_has_what_was_put_into_it(inside, others):
-    found = KeySet()
-    found.update(inside)
-    for key in inside | others:
-        assert (key in found) is (key in inside)
-
-
 few = st.one_of(st.integers(0, 40), st.booleans().map(str), st.just((1, 2)))
+# Keys one after the other, as there mostly are, also over the edges of blocks.
+lines = st.builds(
+    lambda start, length: list(range(start, start + length)),
+    st.sampled_from([-3, 0, 1, 31, 250, 2**63 - 5, 2**70]),
+    st.integers(0, 600),
+)
+many = st.one_of(st.lists(keys), lines)
 
 
-@given(st.lists(st.one_of(st.dictionaries(few, few), few)))
-def test_pairs_of_keys_are_those_of_a_dictionary(steps):
+@given(st.lists(many, max_size=4), many)
+def test_a_set_of_keys_has_what_was_put_into_it(parts, others):
+    found, plain = KeySet(), set()
+    for part in parts:
+        found.update(part)
+        plain.update(part)
+    for key in {*plain, *others}:
+        assert (key in found) is (key in plain)
+    assert set(found) == plain
+    assert len(found) == len(plain)
+    for some in (*parts, others):
+        assert found.outside(some) == [key for key in some if key not in plain]
+
+
+def test_a_set_of_keys_knows_true_from_one():
+    found = KeySet()
+    found.update([True, 2])
+    assert found.outside([1, 2]) == [1]
+
+
+@given(st.lists(st.lists(keys)))
+def test_a_list_of_keys_has_what_was_added(parts):
+    found = KeyList()
+    for part in parts:
+        found.extend(part)
+    plain = [key for part in parts for key in part]
+    assert list(found) == plain
+    assert [type(key) for key in found] == [type(key) for key in plain]
+    assert len(found) == len(plain)
+    other = KeyList()
+    other.extend(plain)
+    assert found == other
+
+
+@given(st.lists(st.one_of(st.dictionaries(few, st.one_of(st.none(), few)), few)), many)
+def test_pairs_of_keys_are_those_of_a_dictionary(steps, some):
     """A dictionary is put in, any other key is taken out."""
     found, plain = KeyPairs(), {}
     for step in steps:
@@ -51,8 +85,79 @@ def test_pairs_of_keys_are_those_of_a_dictionary(steps):
         else:
             found.discard(step)
             plain.pop(step, None)
-        for key in [*range(41), "True", "False", (1, 2)]:
+        asked = [*range(41), "True", "False", (1, 2)]
+        for key in asked:
             assert found.get(key) == plain.get(key)
+            assert (key in found) is (key in plain)
+        assert dict(found) == plain
+        assert len(found) == len(plain)
+        for part in (asked, [*range(0, 3)], some):
+            assert found.pick(part) == {key: plain.get(key) for key in part}
+            assert found.lacking(part) == [key for key in part if key not in plain]
+
+
+times = st.dictionaries(st.one_of(st.integers(0, 600), keys), moments)
+many_times = st.one_of(
+    times, st.builds(lambda line, time: dict.fromkeys(line, time), lines, moments)
+)
+
+
+@given(st.lists(st.one_of(many_times, keys)), many)
+def test_packed_times_are_those_of_a_dictionary(steps, some):
+    """Dictionaries are put in turn packed and not, any other key is taken out."""
+    found, plain = KeyTimes({}), {}
+    for number, step in enumerate(steps):
+        if isinstance(step, dict):
+            (found.add if number % 2 else found.update)(step)
+            plain.update(step)
+        else:
+            found.pop(step, None)
+            plain.pop(step, None)
+        assert dict(found) == plain
+        assert len(found) == len(plain)
+        for part in (some, list(plain)):
+            inside = {key: plain[key] for key in part if key in plain}
+            assert found.pick(part) == inside
+            assert list(found.pick(part)) == list(inside)
+        for key in some:
+            assert (key in found) is (key in plain)
+            assert found.get(key) == plain.get(key)
+
+
+def test_only_keys_that_are_close_together_are_packed():
+    now = datetime.datetime.now(datetime.UTC)
+    assert are_close(dict.fromkeys(range(5, 100), now))
+    for others in (
+        dict.fromkeys(range(0, 10**6, 1000), now),
+        dict.fromkeys(map(str, range(100)), now),
+        dict.fromkeys(range(100), now.replace(tzinfo=None)),
+        {},
+    ):
+        assert not are_close(others)
+
+
+@given(many_times)
+def test_times_that_wait_are_those_that_were_packed(times):
+    data = packed(times)
+    if data is None:
+        assert not all(type(key) is int and -(2**63) <= key < 2**63 for key in times)
+    else:
+        assert list(unpacked(data).items()) == list(times.items())
+
+
+@given(st.lists(many_times), st.sets(keys))
+def test_portions_come_as_they_were_put(parts, recreated):
+    portions, plain = Portions(), []
+    for number, times in enumerate(parts):
+        changes = Changes()
+        for key, time in times.items():
+            changes.put(key, time, recreated=key in recreated)
+        portions.put(changes, pack=bool(number % 3))
+        if times:
+            plain.append((list(times.items()), recreated & times.keys()))
+    assert bool(portions) is bool(plain)
+    assert [(list(part.made.items()), part.recreated) for part in portions] == plain
+    assert not portions
 
 
 class Times(TestCase):

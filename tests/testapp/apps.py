@@ -99,10 +99,12 @@ class TestAppConfig(AppConfig):
 
     def ready(self) -> None:
         # Not at the head: the models are not ready there.
-        from synchro import ahead, sealing
+        from synchro import ahead, keytimes, plan, sealing
 
         if settings.FEW_ARE_MANY:
-            ahead.MANY = sealing.MANY = 1
+            ahead.MANY = sealing.MANY = plan.MANY = 1
+            # Even a single one has company enough.
+            keytimes._CROWD = 0
         post_migrate.connect(create_unmanaged_tables, sender=self)
         post_migrate.connect(create_poison, sender=self)
         # The receiver of dbsettings is connected already, so this one is called after it.

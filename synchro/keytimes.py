@@ -1,0 +1,177 @@
+"""Times by primary key that may be kept for a whole run: as whole numbers in arrays."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from synchro.keysets import are_whole_numbers, consecutive
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+_BITS: Final = 8
+_LAST: Final = 2**_BITS - 1
+_NEVER: Final = -(2**63)
+_EMPTY: Final = array("q", [_NEVER]) * 2**_BITS
+_CROWD: Final = 2**_BITS // 8
+"""So many keys have to share a block on average: an entry of a dictionary, its key and its time
+take 16 times as much as an entry of a block."""
+
+
+def _microseconds(time: datetime) -> int:
+    """Since 1970."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _time(microseconds: int) -> datetime:
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def _are_utc(times: Iterable[datetime]) -> bool:
+    """Whether times are such as they will be when they have been packed."""
+    return all(time.tzinfo is UTC for time in times)
+
+
+def packed(times: Mapping[Any, datetime]) -> bytes | None:
+    """Some hundred or more, in sixteen bytes each; None if these are no whole numbers and times
+    as databases have them. (One object, and not a small one: a small one that lies between many
+    that are given back keeps all of their memory.)"""
+    if not are_whole_numbers(times) or not _are_utc(times.values()):
+        return None
+    return array("q", [*times, *map(_microseconds, times.values())]).tobytes()
+
+
+def unpacked(data: bytes) -> dict[Any, datetime]:
+    """What ``packed`` has packed."""
+    numbers = array("q")
+    numbers.frombytes(data)
+    half = len(numbers) // 2
+    return dict(zip(numbers[:half], map(_time, numbers[half:]), strict=True))
+
+
+def are_close(times: Mapping[Any, datetime]) -> bool:
+    """Whether it pays to pack these: whole numbers that lie close together, as automatic keys do,
+    and times as databases have them."""
+    keys: Collection[Any] = times.keys()
+    return (
+        bool(keys)
+        and set(map(type, keys)) == {int}
+        and len({key >> _BITS for key in keys}) * _CROWD <= len(keys)
+        and _are_utc(times.values())
+    )
+
+
+def _parts(line: range) -> Iterator[tuple[int, slice, slice]]:
+    """The blocks of consecutive keys: the number of each, and which part of it is which part of
+    the keys."""
+    size = _LAST + 1
+    for number in range(line.start >> _BITS, (line.stop - 1 >> _BITS) + 1):
+        start, stop = max(line.start, number * size), min(line.stop, (number + 1) * size)
+        inside = slice(start - number * size, stop - number * size)
+        yield number, inside, slice(start - line.start, stop - line.start)
+
+
+class KeyTimes(MutableMapping[Any, datetime]):
+    """Times by primary key, as in a dictionary, but in the order of the keys. What ``are_close``
+    finds close together takes eight bytes each, and anything else what it takes in a
+    dictionary."""
+
+    __slots__ = ("_blocks", "_others", "_packed")
+
+    def __init__(self, times: Mapping[Any, datetime]) -> None:
+        self._blocks: dict[int, array[int]] = {}
+        """Number of the block -> microseconds since 1970 for each key of it."""
+        self._packed = 0
+        """How many keys the blocks have."""
+        self._others: dict[Any, datetime] = {}
+        self.add(times)
+
+    def add(self, times: Mapping[Any, datetime]) -> None:
+        """Like ``update``, and packs them."""
+        if not are_close(times):
+            self.update(times)
+            return
+        for key in self._others.keys() & times.keys():
+            del self._others[key]
+        line = consecutive(list(times))
+        if line is not None:
+            self._add_line(line, array("q", map(_microseconds, times.values())))
+            return
+        for key, time in times.items():
+            number = key >> _BITS
+            block = self._blocks.get(number)
+            if block is None:
+                block = self._blocks[number] = _EMPTY[:]
+            if block[key & _LAST] == _NEVER:
+                self._packed += 1
+            block[key & _LAST] = _microseconds(time)
+
+    def _found(self, key: Any) -> int:
+        """What the blocks have for a key."""
+        block = self._blocks.get(key >> _BITS) if type(key) is int else None
+        return _NEVER if block is None else block[key & _LAST]
+
+    def __getitem__(self, key: Any) -> datetime:
+        found = self._found(key)
+        return self._others[key] if found == _NEVER else _time(found)
+
+    def _add_line(self, line: range, times: array[int]) -> None:
+        """Like ``add``, for consecutive keys."""
+        for number, inside, outside in _parts(line):
+            block = self._blocks.setdefault(number, _EMPTY[:])
+            self._packed += block[inside].count(_NEVER)
+            block[inside] = times[outside]
+
+    def _line(self, line: range) -> array[int] | None:
+        """What the blocks have for consecutive keys, if they have all of them."""
+        found = array("q")
+        for number, inside, _outside in _parts(line):
+            block = self._blocks.get(number)
+            if block is None:
+                return None
+            found.extend(block[inside])
+        return None if _NEVER in found else found
+
+    def pick(self, keys: Iterable[Any]) -> dict[Any, datetime]:
+        """The times of those of some keys that are there."""
+        keys = list(keys)
+        line = consecutive(keys)
+        times = None if line is None else self._line(line)
+        if times is not None:
+            return dict(zip(keys, map(_time, times), strict=True))
+        blocks, others = self._blocks, self._others
+        found = {}
+        for key in keys:
+            block = blocks.get(key >> _BITS) if type(key) is int else None
+            if block is not None and (time := block[key & _LAST]) != _NEVER:
+                found[key] = _EPOCH + time * _MICROSECOND
+            elif key in others:
+                found[key] = others[key]
+        return found
+
+    def __contains__(self, key: object) -> bool:
+        return self._found(key) != _NEVER or key in self._others
+
+    def __setitem__(self, key: Any, time: datetime) -> None:
+        self.pop(key, None)
+        self._others[key] = time
+
+    def __delitem__(self, key: Any) -> None:
+        if self._found(key) == _NEVER:
+            del self._others[key]
+        else:
+            self._blocks[key >> _BITS][key & _LAST] = _NEVER
+            self._packed -= 1
+
+    def __len__(self) -> int:
+        return self._packed + len(self._others)
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, block in self._blocks.items():
+            for key, time in enumerate(block, number << _BITS):
+                if time != _NEVER:
+                    yield key
+        yield from self._others
