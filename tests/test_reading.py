@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from synchro import log
+from synchro import keytimes, log
 from synchro.asis import AsIs, time_reader
 from synchro.keysets import KeyList, KeyPairs, KeySet
 from synchro.keytimes import KeyTimes, are_close, packed, unpacked
@@ -124,7 +124,8 @@ def test_packed_times_are_those_of_a_dictionary(steps, some):
             assert found.get(key) == plain.get(key)
 
 
-def test_only_keys_that_are_close_together_are_packed():
+def test_only_keys_that_are_close_together_are_packed(monkeypatch):
+    monkeypatch.setattr(keytimes, "_CROWD", 32)  # as it is outside tests
     now = datetime.datetime.now(datetime.UTC)
     assert are_close(dict.fromkeys(range(5, 100), now))
     for others in (
