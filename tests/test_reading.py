@@ -6,7 +6,7 @@ import datetime
 from typing import Any
 
 from django.db import connections
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -19,6 +19,9 @@ from synchro.plan import Changes, Collapsed, Logged, Portions
 from synchro.sealing import unnumbered
 from tests.runs import LOCAL, REMOTE
 from tests.testapp.models import Everything, Note
+
+# They ask no database.
+often = settings(max_examples=10 * settings.default.max_examples)
 
 keys = st.one_of(st.integers(), st.integers(0, 70), st.text(max_size=3), st.uuids())
 moments = st.datetimes(
@@ -38,6 +41,7 @@ lines = st.builds(
 many = st.one_of(st.lists(keys), lines)
 
 
+@often
 @given(st.lists(many, max_size=4), many)
 def test_a_set_of_keys_has_what_was_put_into_it(parts, others):
     found, plain = KeySet(), set()
@@ -58,6 +62,7 @@ def test_a_set_of_keys_knows_true_from_one():
     assert found.outside([1, 2]) == [1]
 
 
+@often
 @given(st.lists(st.lists(keys)))
 def test_a_list_of_keys_has_what_was_added(parts):
     found = KeyList()
@@ -72,16 +77,23 @@ def test_a_list_of_keys_has_what_was_added(parts):
     assert found == other
 
 
-@given(st.lists(st.one_of(st.dictionaries(few, st.one_of(st.none(), few)), few)), many)
-def test_pairs_of_keys_are_those_of_a_dictionary(steps, some):
+# Most keys stand for themselves.
+pairs = st.builds(
+    lambda same, others: {**{key: key for key in same}, **others},
+    st.sets(st.integers(0, 40)),
+    st.dictionaries(st.integers(0, 40), st.one_of(st.none(), few), max_size=5),
+)
+
+
+@often
+@given(st.lists(st.one_of(pairs, st.dictionaries(few, few), few), max_size=6))
+def test_pairs_of_keys_are_those_of_a_dictionary(steps):
     """A dictionary is put in, any other key is taken out."""
     found, plain = KeyPairs(), {}
     for step in steps:
         if isinstance(step, dict):
-            # Most keys stand for themselves.
-            pairs = {**{key: key for key in range(0, 40, 3)}, **step}
-            found.update(pairs)
-            plain.update(pairs)
+            found.update(step)
+            plain.update(step)
         else:
             found.discard(step)
             plain.pop(step, None)
@@ -91,25 +103,32 @@ def test_pairs_of_keys_are_those_of_a_dictionary(steps, some):
             assert (key in found) is (key in plain)
         assert dict(found) == plain
         assert len(found) == len(plain)
-        for part in (asked, [*range(0, 3)], some):
+        for part in (asked, list(range(41)), list(range(3)), list(plain)):
             assert found.pick(part) == {key: plain.get(key) for key in part}
             assert found.lacking(part) == [key for key in part if key not in plain]
 
 
-times = st.dictionaries(st.one_of(st.integers(0, 600), keys), moments)
 many_times = st.one_of(
-    times, st.builds(lambda line, time: dict.fromkeys(line, time), lines, moments)
+    st.dictionaries(st.one_of(st.integers(0, 40), keys), moments),
+    st.builds(dict.fromkeys, st.one_of(lines, st.sets(st.integers(0, 300))), moments),
 )
 
 
-@given(st.lists(st.one_of(many_times, keys)), many)
+@often
+@given(
+    st.lists(
+        st.one_of(st.tuples(st.booleans(), many_times), st.integers(0, 40), keys), max_size=6
+    ),
+    many,
+)
 def test_packed_times_are_those_of_a_dictionary(steps, some):
-    """Dictionaries are put in turn packed and not, any other key is taken out."""
+    """Dictionaries are put in packed or not, any other key is taken out."""
     found, plain = KeyTimes({}), {}
-    for number, step in enumerate(steps):
-        if isinstance(step, dict):
-            (found.add if number % 2 else found.update)(step)
-            plain.update(step)
+    for step in steps:
+        if isinstance(step, tuple):
+            packs, times = step
+            (found.add if packs else found.update)(times)
+            plain.update(times)
         else:
             found.pop(step, None)
             plain.pop(step, None)
@@ -146,6 +165,7 @@ def test_times_that_wait_are_those_that_were_packed(times):
         assert list(unpacked(data).items()) == list(times.items())
 
 
+@often
 @given(st.lists(many_times), st.sets(keys))
 def test_portions_come_as_they_were_put(parts, recreated):
     portions, plain = Portions(), []
