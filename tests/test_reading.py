@@ -127,7 +127,8 @@ def test_packed_times_are_those_of_a_dictionary(steps, some):
     for step in steps:
         if isinstance(step, tuple):
             packs, times = step
-            (found.add if packs else found.update)(times)
+            for _twice in range(2):
+                (found.add if packs else found.update)(times)
             plain.update(times)
         else:
             found.pop(step, None)
@@ -163,6 +164,18 @@ def test_times_that_wait_are_those_that_were_packed(times):
         assert not all(type(key) is int and -(2**63) <= key < 2**63 for key in times)
     else:
         assert list(unpacked(data).items()) == list(times.items())
+
+
+def test_a_later_change_takes_the_place_of_an_earlier_one():
+    changes, later = Changes(), Changes()
+    first, second = (datetime.datetime(2026, 1, day, tzinfo=datetime.UTC) for day in (1, 2))
+    for key in (1, 2):
+        changes.put(key, first, "elsewhere", recreated=True, logged=False)
+    later.put(1, second)
+    changes.update(later)
+    assert changes.times([1, 2]) == [second, first]
+    assert changes.inside([1, 2, 3]) == [1, 2]
+    assert (changes.origin, changes.recreated, changes.unlogged) == ({2: "elsewhere"}, {2}, {2})
 
 
 @often
