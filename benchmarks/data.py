@@ -88,10 +88,20 @@ def _log(alias: str, action: int, *, upto: int, origin: str = "", key: str = "NU
     _execute(
         alias,
         "INSERT INTO synchro_changelog (content_type_id, label, object_id, date, action, field, "
-        f"{_quoted(alias, 'key')}, origin) SELECT %s, 'shop.item', {_as_text('id')}, %s, %s, %s, "
-        f"{key}, %s FROM shop_item WHERE id <= %s ORDER BY id",
-        *(content_type, _now(alias), action, field, origin, upto),
+        f"{_quoted(alias, 'key')}, origin) SELECT %s, 'shop.item', {_as_text('id')}, "
+        f"{_AT_SOME_TIME[settings.VENDOR]}, %s, %s, {key}, %s "
+        "FROM shop_item WHERE id <= %s ORDER BY id",
+        *(content_type, action, field, origin, upto),
     )
+
+
+# Each item at another time, as in life.
+_AT_SOME_TIME = {
+    "sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%S', 'now', '-10 minutes', "
+    "(id / 7000) || ' seconds') || printf('.%%06d', id %% 7000 * 137)",
+    "postgresql": "now() - interval '10 minutes' + id * interval '137 microseconds'",
+    "mariadb": "UTC_TIMESTAMP(6) - INTERVAL 10 MINUTE + INTERVAL id * 137 MICROSECOND",
+}
 
 
 def _quoted(alias: str, name: str) -> str:

@@ -84,7 +84,10 @@ class Counterparts:
     def note(self, model: type[Model], pairs: Mapping[Any, Any]) -> None:
         """Note which rows on REMOTE objects have now: LOCAL key -> REMOTE key."""
         root = identity(model)
-        self.known(root).update(pairs)
+        known = self.known(root)
+        if isinstance(known, KeyPairs):
+            self._keep_owners(root, pairs)
+        known.update(pairs)
         owners = self._owners.get(root)
         if owners is not None:
             owners.update((there, pk) for pk, there in pairs.items() if there is not None)
@@ -151,7 +154,14 @@ class Counterparts:
         if isinstance(known, KeyPairs) or not are_many(known):
             return
         if all(type(pk) is int and pk == remote_pk for pk, remote_pk in found.items()):
+            self._keep_owners(root, known)
             self._known[root] = KeyPairs(known)
+
+    def _keep_owners(self, root: type[Model], pairs: Mapping[Any, Any]) -> None:
+        """Of two objects that claim a row the later one has it. Packed keys do not tell which that
+        is, so it is kept where keys differ."""
+        if any(there is not None and there != pk for pk, there in pairs.items()):
+            self.owner(root, None)
 
     def _levels(self, model: type[Model], pks: list[Any]) -> Iterator[list[Any]]:
         """The objects in portions, each after what its natural keys point at: a key may name the

@@ -145,7 +145,8 @@ class KeyPairs(MutableMapping[Any, Any]):
     """Which key stands for which one. Whole numbers that stand for themselves, as in databases
     that began as copies of each other, take as little as in a ``KeySet``.
 
-    One thread may change it while others read: these find the old value or the new one."""
+    In another order than they were put in. One thread may change it while others read what does
+    not change."""
 
     def __init__(self, pairs: Mapping[Any, Any] = MappingProxyType({})) -> None:
         self._same = KeySet()

@@ -75,9 +75,9 @@ def _parts(line: range) -> Iterator[tuple[int, slice, slice]]:
 
 
 class KeyTimes(MutableMapping[Any, datetime]):
-    """Times by primary key, as in a dictionary, but in the order of the keys. What ``are_close``
-    finds close together takes eight bytes each, and anything else what it takes in a
-    dictionary."""
+    """Times by primary key, as in a dictionary, but with neighbouring keys one after the other.
+    What ``are_close`` finds close together takes eight bytes each, and anything else what it takes
+    in a dictionary."""
 
     __slots__ = ("_blocks", "_others", "_packed")
 

@@ -12,14 +12,15 @@ from django.db import models
 
 import synchro
 import synchro.core
-from synchro import NaturalKeyModel, NaturalManager
+from synchro import NaturalKeyModel, NaturalManager, keytimes, plan, synchronize
 from synchro.exceptions import SynchroError
-from tests.runs import LOCAL, REMOTE
+from tests.runs import LOCAL, REMOTE, occupy, on_remote
 from tests.testapp.models import (
     Category,
     City,
     Country,
     Extended,
+    Gear,
     LoudManager,
     Person,
     Reading,
@@ -155,3 +156,26 @@ def test_natural_managers_can_be_pickled_and_copied_with_their_querysets():
     Country.objects.create(code="PL", name="Polska")
     assert copy.deepcopy(Country.objects.all())[0].code == "PL"
     assert pickle.loads(pickle.dumps(Country.objects.all()))[0].code == "PL"
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("many", [1, 20_000])
+def test_a_row_that_another_object_has_taken_over_stays(monkeypatch, settings, many, first):
+    """Its old owner is deleted, and the new one has its key: the later one has it, also where
+    keys are packed."""
+    monkeypatch.setattr(plan, "MANY", many)
+    monkeypatch.setattr(keytimes, "_CROWD", 0)
+    settings.SYNCHRO_BATCH_SIZE = 1
+    occupy(Gear, number=5, name="x")
+    Gear.objects.create(number=9, name="x")
+    Gear.objects.create(number=6, name="y")
+    synchronize()
+    if first:
+        # Its key is packed before the others are asked for.
+        Gear.objects.get(number=6).delete()
+    Gear.objects.get(number=9).delete()
+    Gear.objects.create(number=5, name="z")
+    synchronize()
+    left = [] if first else [(6, "y")]
+    assert sorted(on_remote(Gear).values_list("pk", "name")) == [(5, "z"), *left]
+    assert not synchronize().total

@@ -13,6 +13,7 @@ __all__ = [
     "Extended",
     "LoudManager",
     "Crate",
+    "Gear",
     "Person",
     "Plant",
     "Reading",
@@ -20,6 +21,18 @@ __all__ = [
     "Street",
     "Twin",
 ]
+
+
+class Gear(models.Model):
+    """An explicit key that is a whole number, and a natural key."""
+
+    number = models.IntegerField(primary_key=True)
+    name = models.CharField(max_length=100, unique=True)
+
+    objects = NaturalManager("name")
+
+    def natural_key(self) -> tuple[str]:
+        return (self.name,)
 
 
 class LoudManager(models.Manager):
