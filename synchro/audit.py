@@ -14,6 +14,7 @@ from django.db.models import Model
 
 from synchro import log
 from synchro.chunks import batched
+from synchro.collapsed import Collapse, Collapsed, LinkTime
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.differ import value_of
@@ -32,7 +33,7 @@ from synchro.graph import (
 )
 from synchro.keys import object_id
 from synchro.models import DELETION
-from synchro.plan import Collapse, Collapsed, Deletion, Deletions, LinkTime
+from synchro.plan import Deletion, Deletions
 from synchro.remotes.database import DatabaseEnd, DatabaseSource
 from synchro.translate import Translator
 

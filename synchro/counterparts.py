@@ -25,7 +25,7 @@ from synchro.graph import (
 from synchro.holds import Holds
 from synchro.keys import NaturalKey, NaturalLookup, natural_lookup
 from synchro.keysets import KeyPairs
-from synchro.plan import are_many
+from synchro.keytimes import are_many
 from synchro.references import References
 from synchro.remotes.base import AmbiguousKey, End, Source
 

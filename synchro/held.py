@@ -16,6 +16,7 @@ from django.db.models import Model, QuerySet
 
 from synchro import log
 from synchro.chunks import batched
+from synchro.collapsed import Collapse, Collapsed, LogRow
 from synchro.exceptions import NaturalKeyError, SynchroError
 from synchro.graph import automatic_links, identity
 from synchro.holds import ON_PURPOSE, Cause, Holds, Part
@@ -31,7 +32,7 @@ from synchro.models import (
 )
 from synchro.names import model_named
 from synchro.nodes import Side
-from synchro.plan import Collapse, Collapsed, LogRow, Skipped
+from synchro.plan import Skipped
 from synchro.sql import insert_objects
 
 _IDS_PER_STATEMENT: Final = 500

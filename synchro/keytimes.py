@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sized
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -11,6 +11,9 @@ from synchro.keysets import are_whole_numbers, consecutive
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+MANY = 20_000
+"""What is kept of so many objects is packed, which takes less memory and a little time."""
 
 _BITS: Final = 8
 _LAST: Final = 2**_BITS - 1
@@ -21,12 +24,17 @@ _CROWD: Final = 2**_BITS // 8
 take 16 times as much as an entry of a block."""
 
 
-def _microseconds(time: datetime) -> int:
-    """Since 1970."""
+def are_many(objects: Sized) -> bool:
+    return len(objects) >= MANY
+
+
+def microseconds(time: datetime) -> int:
+    """Those from the beginning of 1970 to a time in UTC."""
     return (time - _EPOCH) // _MICROSECOND
 
 
-def _time(microseconds: int) -> datetime:
+def time_of(microseconds: int) -> datetime:
+    """So many of them after the beginning of 1970."""
     return _EPOCH + microseconds * _MICROSECOND
 
 
@@ -41,7 +49,7 @@ def packed(times: Mapping[Any, datetime]) -> bytes | None:
     that are given back keeps all of their memory.)"""
     if not are_whole_numbers(times) or not _are_utc(times.values()):
         return None
-    return array("q", [*times, *map(_microseconds, times.values())]).tobytes()
+    return array("q", [*times, *map(microseconds, times.values())]).tobytes()
 
 
 def unpacked(data: bytes) -> dict[Any, datetime]:
@@ -49,7 +57,7 @@ def unpacked(data: bytes) -> dict[Any, datetime]:
     numbers = array("q")
     numbers.frombytes(data)
     half = len(numbers) // 2
-    return dict(zip(numbers[:half], map(_time, numbers[half:]), strict=True))
+    return dict(zip(numbers[:half], map(time_of, numbers[half:]), strict=True))
 
 
 def are_close(times: Mapping[Any, datetime]) -> bool:
@@ -98,7 +106,7 @@ class KeyTimes(MutableMapping[Any, datetime]):
             del self._others[key]
         line = consecutive(list(times))
         if line is not None:
-            self._add_line(line, array("q", map(_microseconds, times.values())))
+            self._add_line(line, array("q", map(microseconds, times.values())))
             return
         for key, time in times.items():
             number = key >> _BITS
@@ -107,7 +115,7 @@ class KeyTimes(MutableMapping[Any, datetime]):
                 block = self._blocks[number] = _EMPTY[:]
             if block[key & _LAST] == _NEVER:
                 self._packed += 1
-            block[key & _LAST] = _microseconds(time)
+            block[key & _LAST] = microseconds(time)
 
     def _found(self, key: Any) -> int:
         """What the blocks have for a key."""
@@ -116,7 +124,7 @@ class KeyTimes(MutableMapping[Any, datetime]):
 
     def __getitem__(self, key: Any) -> datetime:
         found = self._found(key)
-        return self._others[key] if found == _NEVER else _time(found)
+        return self._others[key] if found == _NEVER else time_of(found)
 
     def _add_line(self, line: range, times: array[int]) -> None:
         """Like ``add``, for consecutive keys."""
@@ -141,7 +149,7 @@ class KeyTimes(MutableMapping[Any, datetime]):
         line = consecutive(keys)
         times = None if line is None else self._line(line)
         if times is not None:
-            return dict(zip(keys, map(_time, times), strict=True))
+            return dict(zip(keys, map(time_of, times), strict=True))
         blocks, others = self._blocks, self._others
         found = {}
         for key in keys:

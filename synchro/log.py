@@ -15,12 +15,12 @@ from django.utils import timezone
 
 from synchro.asis import AsIs, time_reader
 from synchro.chunks import batched
+from synchro.collapsed import LogRow
 from synchro.conflicts import RemoteChange
 from synchro.exceptions import PlanError
 from synchro.members import members_of
 from synchro.models import ACTIONS, DELETION, M2M_CHANGE, ChangeLog
 from synchro.names import canonical
-from synchro.plan import LogRow
 from synchro.triggers.tombstones import MARK, Raw, resolved
 
 _COLUMNS: Final = (

@@ -13,6 +13,7 @@ from django.apps import apps
 from django.db.models import ForeignKey, ManyToManyField, Model
 
 from synchro.chunks import batched
+from synchro.collapsed import Collapse, Collapsed
 from synchro.companions import Companions
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
@@ -36,16 +37,14 @@ from synchro.keys import (
     natural_lookup,
     object_id,
 )
+from synchro.keytimes import are_many
 from synchro.models import NEEDS_HELD, UNREADABLE
 from synchro.plan import (
     Agenda,
     Changes,
-    Collapse,
-    Collapsed,
     Deletion,
     Deletions,
     Portions,
-    are_many,
 )
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd

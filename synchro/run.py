@@ -22,6 +22,14 @@ from synchro import clocks, log
 from synchro.ahead import Ahead
 from synchro.audit import Audit
 from synchro.checkpoint import NEVER, Checkpoint
+from synchro.collapsed import (
+    Collapse,
+    Logged,
+    LogRow,
+    collapse,
+    forget_added,
+    forget_what_came_from,
+)
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.differ import Differ
@@ -35,7 +43,7 @@ from synchro.holds import ON_PURPOSE, Holds, Spoiled
 from synchro.journal import Journal
 from synchro.models import EXCLUDED, NEEDS_HELD, REASONS, Reference, checkpoint_value
 from synchro.nodes import Side, address, missing_tables, peer
-from synchro.plan import Agenda, Collapse, Logged, LogRow, Skipped, collapse
+from synchro.plan import Agenda, Skipped
 from synchro.planner import Planner
 from synchro.preview import Basis, Plan
 from synchro.references import References
@@ -279,13 +287,11 @@ class Run:
             more=(*self.sealed.rows, *unsealed),
         )
         changes = collapse(self.held.watch(self._watch_dates(rows)), onto=self.held.seed())
-        for objects in changes.values():
-            for change in objects.values():
-                if self.remote.uid:
-                    change.forget_what_came_from(self.remote.uid)
-                if since is not None:
-                    # The window reaches back over what REMOTE has already.
-                    change.added = False
+        if self.remote.uid:
+            forget_what_came_from(changes, self.remote.uid)
+        if since is not None:
+            # The window reaches back over what REMOTE has already.
+            forget_added(changes)
         return changes
 
     def _since(self) -> datetime | None:

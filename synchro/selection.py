@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db.models import Model
 
+from synchro.collapsed import Collapse
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.differ import Differ
@@ -24,7 +25,7 @@ from synchro.keys import load_object_id
 from synchro.models import EXCLUDED, STALE
 from synchro.names import model_named
 from synchro.nodes import Side
-from synchro.plan import Agenda, Collapse
+from synchro.plan import Agenda
 from synchro.preview import Basis, Plan
 
 

@@ -32,7 +32,7 @@ DATABASES = {
 }
 # Between two databases of PostgreSQL, and two of SQLite, few rows take the plain way, as they do
 # outside tests; else they take that of many: by threads (``synchro.ahead``, ``sealing``), packed
-# (``synchro.plan``, ``keytimes``).
+# (``synchro.keytimes``).
 FEW_ARE_MANY = (LOCAL_VENDOR, REMOTE_VENDOR) not in {
     ("postgresql", "postgresql"),
     ("sqlite", "sqlite"),

@@ -38,7 +38,7 @@ LAYERS = [
     ["triggers.install", "triggers.silence", "triggers.tombstones"],
     ["triggers.migrating"],
     ["capture", "entries"],
-    ["conflicts", "plan", "preview", "receivers"],
+    ["collapsed", "conflicts", "plan", "preview", "receivers"],
     ["log"],
     ["sealing"],
     ["conversion", "histories", "loading.base", "reserving"],

@@ -12,7 +12,7 @@ from django.db import models
 
 import synchro
 import synchro.core
-from synchro import NaturalKeyModel, NaturalManager, keytimes, plan, synchronize
+from synchro import NaturalKeyModel, NaturalManager, keytimes, synchronize
 from synchro.exceptions import SynchroError
 from tests.runs import LOCAL, REMOTE, occupy, on_remote
 from tests.testapp.models import (
@@ -163,7 +163,7 @@ def test_natural_managers_can_be_pickled_and_copied_with_their_querysets():
 def test_a_row_that_another_object_has_taken_over_stays(monkeypatch, settings, many, first):
     """Its old owner is deleted, and the new one has its key: the later one has it, also where
     keys are packed."""
-    monkeypatch.setattr(plan, "MANY", many)
+    monkeypatch.setattr(keytimes, "MANY", many)
     monkeypatch.setattr(keytimes, "_CROWD", 0)
     settings.SYNCHRO_BATCH_SIZE = 1
     occupy(Gear, number=5, name="x")

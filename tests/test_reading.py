@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 from typing import Any
+from unittest import mock
+from zoneinfo import ZoneInfo
 
 from django.db import connections
 from hypothesis import given, settings
@@ -12,10 +14,18 @@ from hypothesis.extra.django import TestCase
 
 from synchro import keytimes, log
 from synchro.asis import AsIs, time_reader
+from synchro.collapsed import (
+    Collapsed,
+    Logged,
+    LogRow,
+    collapse,
+    forget_added,
+    forget_what_came_from,
+)
 from synchro.keysets import KeyList, KeyPairs, KeySet
 from synchro.keytimes import KeyTimes, are_close, packed, unpacked
-from synchro.models import ADDITION, CHANGE, ChangeLog
-from synchro.plan import Changes, Collapsed, Logged, Portions
+from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, ChangeLog
+from synchro.plan import Changes, Portions
 from synchro.sealing import unnumbered
 from tests.runs import LOCAL, REMOTE
 from tests.testapp.models import Everything, Note
@@ -238,6 +248,66 @@ def test_sealing_numbers_what_has_none_whatever_its_ids():
     assert set(within.values_list("id", flat=True)) == {
         number for index, number in enumerate(numbered) if index not in (2, 3, 7, 9)
     }
+
+
+log_rows = st.builds(
+    lambda text, action, made, field, key, origin: LogRow(
+        "testapp.paper",
+        text,
+        action,
+        made,
+        made,
+        field if action == M2M_CHANGE else "",
+        key if action == DELETION else None,
+        origin,
+    ),
+    st.sampled_from("abc"),
+    st.sampled_from([ADDITION, CHANGE, CHANGE, DELETION, M2M_CHANGE, M2M_CHANGE]),
+    st.one_of(moments, moments.map(lambda time: time.astimezone(ZoneInfo("Europe/Warsaw")))),
+    st.sampled_from(["labels", "readers", ""]),
+    st.sampled_from([None, "[]"]),
+    st.sampled_from(["", "", "", "remote"]),
+)
+
+
+def told(objects: Any) -> list[Any]:
+    """All that the entries of objects say."""
+    return [
+        (
+            text,
+            sorted(entry.links),
+            *(getattr(entry, name) for name in Collapsed.__slots__ if name != "links"),
+        )
+        for text, entry in objects.items()
+    ]
+
+
+@often
+@given(st.lists(log_rows, max_size=12), st.integers(0, 4), st.booleans(), st.booleans())
+def test_the_log_of_many_objects_says_what_that_of_few_does(rows, many, over, back):
+    """Entries are packed at once, later, or not at all."""
+    packed_as = []
+    for number in (10**9, many):
+        with mock.patch.object(keytimes, "MANY", number):
+            found = collapse(rows)
+        if over:
+            forget_added(found)
+        if back:
+            forget_what_came_from(found, "remote")
+        packed_as.append(found.get("testapp.paper", {}))
+    few, packs = packed_as
+    assert isinstance(few, dict)
+    assert told(packs) == told(few)
+    assert len(packs) == len(few)
+    for text in list(few):
+        assert text in packs
+        entries = [told({text: objects.pop(text)}) for objects in packed_as]
+        assert entries[0] == entries[1]
+        assert text not in packs
+        # Nothing is left of it.
+        packs.setdefault(text, Collapsed())
+        assert told(packs)[-1] == told({text: Collapsed()})[0]
+        del packs[text]
 
 
 def test_what_the_log_has_can_be_taken_again():
