@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime
+from unittest import mock
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synchro import keytimes
 from synchro.plan import Changes
 
 keys = st.integers(0, 5)
@@ -45,8 +48,15 @@ def plain_of(found):
     }
 
 
+@pytest.mark.parametrize("many", [1, 20_000])
 @given(st.lists(steps))
-def test_changes_are_those_of_a_dictionary(story):
+def test_changes_are_those_of_a_dictionary(many, story):
+    """Few of them in its order; many are packed, and come by their keys."""
+    with mock.patch.object(keytimes, "MANY", many):
+        check(story, in_order=many > 1)
+
+
+def check(story, *, in_order):
     found, plain = Changes(), {}
     for name, *arguments in story:
         if name == "put":
@@ -64,4 +74,6 @@ def test_changes_are_those_of_a_dictionary(story):
             taken = found.take(some)
             assert plain_of(taken) == {pk: plain.pop(pk) for pk in some}
             assert list(taken) == some
-        assert list(plain_of(found).items()) == list(plain.items())
+        assert plain_of(found) == plain
+        if in_order:
+            assert list(found) == list(plain)
