@@ -149,7 +149,8 @@ class Counterparts:
 
     def _pack(self, root: type[Model], found: Mapping[Any, Any]) -> None:
         """Have the keys of many objects take less memory, where they are the same on both sides
-        (as in what was ``found`` just now)."""
+        (as in what was ``found`` just now; where that is nothing, what will be made mostly gets
+        the key that it has on LOCAL)."""
         known = self.known(root)
         if isinstance(known, KeyPairs) or not are_many(known):
             return
