@@ -139,7 +139,7 @@ class Objects(MutableMapping[str, Collapsed]):
         entry = self._entries.get(text, 0)
         if isinstance(entry, Collapsed):
             entry.add(row)
-        elif row.action == DELETION:
+        elif row.action == DELETION or not _is_plain(row):
             unpacked = self._entries[text] = self._unpacked(entry)
             unpacked.add(row)
         elif row.action == M2M_CHANGE:
