@@ -258,7 +258,7 @@ def log_row(text, action, made, field, key, origin):
         made,
         made,
         field if action == M2M_CHANGE else "",
-        key if action == DELETION else None,
+        key,
         origin,
     )
 
