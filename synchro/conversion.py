@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from math import isfinite, isnan
 from typing import Any, Final
@@ -24,6 +24,7 @@ from synchro.keys import key_field
 from synchro.members import NUMBERS, TEXTS
 
 Convert = Callable[[Any], Any]
+ConvertColumn = Callable[[Sequence[Any]], Sequence[Any]]
 
 _SQLITE_DIGITS: Final = 15
 _NAIVE: Final = ("sqlite", "mysql")
@@ -58,9 +59,9 @@ def passes_through(
     )
 
 
-def converter(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> Convert | None:
-    """What makes a stored value of a Python one; None if they are the same. Raises ValueError
-    where the database cannot hold the value exactly."""
+def converter(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> ConvertColumn | None:
+    """What makes stored values of Python's own, of one or more rows; None if they are the same.
+    Raises ValueError where the database cannot hold a value exactly."""
     kind: Any = key_field(field) if field.remote_field is not None else field
     if holds_plain_json(field) or type(kind) in NUMBERS or type(kind) in TEXTS:
         return None
@@ -71,34 +72,42 @@ def converter(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> Conver
     if type(field) is DateTimeField and settings.USE_TZ:
         return _time_converter(convert, connection)
     if connection.vendor == "sqlite" and isinstance(field, DecimalField):
-        return _decimal_converter(convert, field)
+        return _each(_decimal_converter(convert, field))
     if connection.vendor in ("sqlite", "mysql") and isinstance(kind, FloatField):
-        return _float_converter(convert, field, connection)
-    return convert
+        return _each(_float_converter(convert, field, connection))
+    return _each(convert)
 
 
-def _time_converter(convert: Convert, connection: BaseDatabaseWrapper) -> Convert:
+def _each(convert: Convert) -> ConvertColumn:
+    return lambda values: list(map(convert, values))
+
+
+def _time_converter(convert: Convert, connection: BaseDatabaseWrapper) -> ConvertColumn:
     """What Django makes of times, in one step instead of a dozen. ``convert``: Django's way."""
     zone = connection.timezone
-    last: Any = None
-    text = ""
 
     def as_text(value: Any) -> Any:
-        nonlocal last, text
-        if value is last and last is not None:
-            return text
-        if type(value) is datetime and value.tzinfo is zone is UTC:
-            last, text = value, value.isoformat(" ")[: -len("+00:00")]
-            return text
-        if type(value) is datetime and value.tzinfo is not None:
-            return str(value.astimezone(zone).replace(tzinfo=None))
-        return convert(value)
+        if not _is_aware(value):
+            return convert(value)
+        if value.tzinfo is not zone:
+            value = value.astimezone(zone)
+        # Quicker than to have the zone written, and to take it off.
+        return str(datetime.combine(value, value.time()))
 
-    def as_it_is(value: Any) -> Any:
-        aware = type(value) is datetime and value.tzinfo is not None
-        return value if aware else convert(value)
+    def as_texts(values: Sequence[Any]) -> Sequence[Any]:
+        # Equal ones would not do: the hour that comes twice in autumn is equal to itself.
+        if len(set(map(id, values))) == 1:
+            return [as_text(values[0])] * len(values)
+        return list(map(as_text, values))
 
-    return as_text if connection.vendor in _NAIVE else as_it_is
+    def as_they_are(values: Sequence[Any]) -> Sequence[Any]:
+        return [value if _is_aware(value) else convert(value) for value in values]
+
+    return as_texts if connection.vendor in _NAIVE else as_they_are
+
+
+def _is_aware(value: Any) -> bool:
+    return type(value) is datetime and value.tzinfo is not None
 
 
 def _decimal_converter(convert: Convert, field: Field[Any, Any]) -> Convert:

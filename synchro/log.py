@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from sys import intern
@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from synchro.asis import AsIs, time_reader
-from synchro.chunks import batched
+from synchro.chunks import batched, transposed
 from synchro.collapsed import LogRow
 from synchro.conflicts import RemoteChange
 from synchro.exceptions import PlanError
@@ -33,10 +33,12 @@ _COLUMNS: Final = (
     "key",
     "origin",
 )
+_KEY: Final = _COLUMNS.index("key")
 _DATE: Final[Any] = ChangeLog._meta.get_field("date")
 _ACTIONS: Final = tuple(action for action, _ in ACTIONS)
 _RANGES_PER_STATEMENT: Final = 200
 _ROWS_PER_PAGE: Final = 5000
+_ROWS_PER_CHUNK: Final = 2000
 
 IdRanges = tuple[tuple[int, int], ...]
 """Ids of log rows: the first and the last one of each run of consecutive ones."""
@@ -102,41 +104,43 @@ def _read(
 
 
 def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iterator[LogRow]:
-    found = rows.values_list("id", *_COLUMNS).iterator(chunk_size=2000)
+    found = rows.values_list("id", *_COLUMNS).iterator(chunk_size=_ROWS_PER_CHUNK)
     # An error must not leave a cursor open on the server: whoever closes it later would break a
     # transaction of somebody else's.
     with closing(cast("Generator[Any]", found)):
-        zones = _uses_time_zones()
-        make_row = LogRow._make
-        read_time = time_reader(_DATE, connections[rows.db])
-        # What many rows have in common is read once, and kept in memory once.
-        text: Any = None
-        last: Any = None
-        # Somebody else may have logged a model under a proxy's label as well.
-        labels: dict[str, str] = {}
-        for number, label, object_id, action, logged, origin_date, field, key, origin in found:
+        read = time_reader(_DATE, connections[rows.db])
+        for chunk in batched(found, _ROWS_PER_CHUNK):
+            ids, *columns = transposed(chunk)
             if keys:
-                key = keys.get(number, key)
-            if action not in _ACTIONS:
-                raise _unknown_action(label, object_id, action)
-            if logged != text:
-                text, last = logged, read_time(logged)
-                last = last if zones else aware(last)
-            date = made = last
-            if origin_date is not None:
-                made = read_time(origin_date)
-                made = made if zones else aware(made)
-            row = (
-                labels.get(label) or labels.setdefault(label, intern(canonical(label))),
-                object_id,
-                action,
-                date,
-                made,
-                intern(field),
-                key,
-                intern(origin),
-            )
-            yield make_row(row)
+                columns[_KEY] = list(map(keys.get, ids, columns[_KEY]))
+            yield from _made_of(columns, read)
+
+
+def _made_of(columns: list[list[Any]], read: Callable[[Any], Any]) -> Iterator[LogRow]:
+    """Rows of the log, of what was read of them as it is."""
+    labels, object_ids, actions, logged, origin_dates, fields, keys, origins = columns
+    for unknown in set(actions).difference(_ACTIONS):
+        at = actions.index(unknown)
+        raise _unknown_action(labels[at], object_ids[at], unknown)
+    dates = made = _aware_all(read(logged))
+    elsewhere = [date for date in origin_dates if date is not None]
+    if elsewhere:
+        times = iter(_aware_all(read(elsewhere)))
+        made = [
+            date if origin_date is None else next(times)
+            for date, origin_date in zip(dates, origin_dates, strict=True)
+        ]
+    # Somebody else may have logged a model under a proxy's label as well.
+    known = {label: intern(canonical(label)) for label in set(labels)}
+    return map(
+        LogRow,
+        map(known.__getitem__, labels),
+        *(object_ids, actions, dates, made),
+        # What many rows have in common is kept in memory once.
+        map(intern, fields),
+        keys,
+        map(intern, origins),
+    )
 
 
 def _unknown_action(label: str, object_id: str, action: int) -> PlanError:
@@ -237,6 +241,10 @@ def forget(alias: str) -> None:
 def aware(date: datetime) -> datetime:
     """A time from the log as an aware datetime, whether or not the project uses time zones."""
     return timezone.make_aware(date) if timezone.is_naive(date) else date
+
+
+def _aware_all(dates: Sequence[datetime]) -> Sequence[datetime]:
+    return dates if _uses_time_zones() else list(map(aware, dates))
 
 
 def stored(date: datetime) -> datetime:

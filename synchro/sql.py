@@ -7,7 +7,7 @@ interface; the plain way works on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, Final, cast
@@ -23,7 +23,7 @@ from django.db.models import (
 from django.db.models.sql import InsertQuery
 
 from synchro.chunks import batched, transposed
-from synchro.conversion import converter
+from synchro.conversion import ConvertColumn, converter
 from synchro.loading.base import Columns, Load, portions
 from synchro.loading.vendors import loader
 from synchro.reserving import reserve_keys
@@ -343,11 +343,11 @@ def insertion(
 
 
 def _converted(
-    columns: Columns, converters: Sequence[Callable[[Any], Any] | None]
+    columns: Columns, converters: Sequence[ConvertColumn | None]
 ) -> list[Sequence[Any]]:
     """Columns with their values as the database stores them."""
     return [
-        column if convert is None else list(map(convert, column))
+        column if convert is None else convert(column)
         for column, convert in zip(columns, converters, strict=True)
     ]
 

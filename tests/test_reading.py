@@ -22,6 +22,7 @@ from synchro.collapsed import (
     forget_added,
     forget_what_came_from,
 )
+from synchro.conversion import converter
 from synchro.keysets import KeyList, KeyPairs, KeySet
 from synchro.keytimes import KeyTimes, are_close, packed, unpacked
 from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, ChangeLog
@@ -40,6 +41,16 @@ moments = st.datetimes(
     timezones=st.just(datetime.UTC),
 )
 
+MOMENT: Any = Everything._meta.get_field("moment")
+TWICE = [
+    datetime.datetime(2024, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Warsaw"), fold=fold)
+    for fold in (0, 1)
+]
+"""In the hour that comes twice; Python takes them for equal."""
+texts_of_times = st.sampled_from(
+    ["2026-11-29 09:21:27", "2026-11-29T09:21:27.5", "2026-11-29 09:21", "2026-11-29"]
+    + ["2026-11-29 09:21:27+02:00", "2026-11-29 09:21:27Z", "2026-11-29 09:21:27,25"]
+)
 
 few = st.one_of(st.integers(0, 40), st.booleans().map(str), st.just((1, 2)))
 # Keys one after the other, as there mostly are, also over the edges of blocks.
@@ -210,16 +221,42 @@ class Times(TestCase):
     @given(st.lists(moments, max_size=4))
     def test_times_are_read_as_django_reads_them(self, given_times):
         for alias in (LOCAL, REMOTE):
-            Everything.objects.using(alias).all().delete()
-            Everything.objects.using(alias).bulk_create(
-                Everything(code=str(number), moment=moment)
-                for number, moment in enumerate(given_times)
-            )
-            rows = Everything.objects.using(alias).order_by("pk")
-            field: Any = Everything._meta.get_field("moment")
-            read = time_reader(field, connections[alias])
-            found = [read(value) for value in rows.values_list(AsIs("moment"), flat=True)]
-            assert found == list(rows.values_list("moment", flat=True))
+            self.fill(alias, given_times)
+            self.reads_as_django_does(alias)
+
+    @given(st.lists(moments.map(str) | texts_of_times, min_size=1, max_size=4))
+    def test_texts_that_others_store_are_read_as_django_reads_them(self, texts):
+        for alias in (LOCAL, REMOTE):
+            if connections[alias].vendor != "sqlite":
+                continue  # they keep no texts
+            self.fill(alias, [datetime.datetime.now(datetime.UTC)] * len(texts))
+            with connections[alias].cursor() as cursor:
+                cursor.executemany(
+                    "UPDATE testapp_everything SET moment = %s WHERE code = %s",
+                    [(text, str(number)) for number, text in enumerate(texts)],
+                )
+            self.reads_as_django_does(alias)
+
+    def fill(self, alias, moments):
+        Everything.objects.using(alias).all().delete()
+        Everything.objects.using(alias).bulk_create(
+            Everything(code=str(number), moment=moment) for number, moment in enumerate(moments)
+        )
+
+    def reads_as_django_does(self, alias):
+        rows = Everything.objects.using(alias).order_by("pk")
+        as_they_are = list(rows.values_list(AsIs("moment"), flat=True))
+        read = time_reader(MOMENT, connections[alias])
+        found = read(as_they_are) if as_they_are else []
+        assert list(found) == list(rows.values_list("moment", flat=True))
+
+    @given(st.lists(st.none() | moments | st.sampled_from(TWICE), min_size=1, max_size=4))
+    def test_times_are_stored_as_django_stores_them(self, times):
+        for alias in (LOCAL, REMOTE):
+            connection = connections[alias]
+            convert: Any = converter(MOMENT, connection)
+            by_django = [MOMENT.get_db_prep_save(time, connection=connection) for time in times]
+            assert [*map(str, convert(times))] == [*map(str, by_django)]
 
 
 def logged_rows() -> list[str]:
