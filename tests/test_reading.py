@@ -8,7 +8,7 @@ from unittest import mock
 from zoneinfo import ZoneInfo
 
 from django.db import connections
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -224,6 +224,7 @@ class Times(TestCase):
             self.fill(alias, given_times)
             self.reads_as_django_does(alias)
 
+    @example(["2026-11-29", "2026-11-30"])
     @given(st.lists(moments.map(str) | texts_of_times, min_size=1, max_size=4))
     def test_texts_that_others_store_are_read_as_django_reads_them(self, texts):
         for alias in (LOCAL, REMOTE):
