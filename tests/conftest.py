@@ -16,6 +16,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
 
 from synchro.suspend import DisableSynchroLog
+from tests.emptying import Emptier
 
 ALIASES = ["default", "remote"]
 PAIR = (settings.LOCAL_VENDOR, settings.REMOTE_VENDOR)
@@ -49,19 +50,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def emptied_silently() -> Iterator[None]:
-    """Where triggers log, nobody shall log that a test's tables are emptied after it."""
-    if settings.SYNCHRO_CAPTURE != "triggers":
-        yield
-        return
-    empty = django.test.TransactionTestCase._fixture_teardown
+def emptied_quickly() -> Iterator[None]:
+    """After a test that commits, Django empties all tables, in a second. Also, where triggers
+    log, nobody shall log that."""
+    flushers = {alias: Emptier(alias) for alias in ALIASES}
 
-    def silently(self: Any) -> None:
+    def empty(self: django.test.TransactionTestCase) -> None:
         with DisableSynchroLog():
-            empty(self)
+            for alias in self._databases_names(include_mirrors=False):
+                flushers[alias].empty()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(django.test.TransactionTestCase, "_fixture_teardown", silently)
+        patch.setattr(django.test.TransactionTestCase, "_fixture_teardown", empty)
         yield
 
 

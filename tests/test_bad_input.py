@@ -490,7 +490,8 @@ SERVER = pytest.mark.skipif(settings.REMOTE_VENDOR == "sqlite", reason="a file n
     [{"PORT": "1"}, {"USER": "nobody", "PASSWORD": "wrong"}, {"NAME": "no_such_database"}],
     ids=["no-server", "password", "no-database"],
 )
-def test_a_remote_that_does_not_answer(bystander, changes):
+def test_a_remote_that_does_not_answer(bystander, changes, monkeypatch):
+    monkeypatch.setattr("synchro.retries.pause", lambda seconds: None)
     with alias("elsewhere", **changes):
         assert_refused(
             "The database 'elsewhere' does not answer:", error=NodeError, remote="elsewhere"
