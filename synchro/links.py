@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -39,10 +40,18 @@ class LinkWriter:
         self.by_signals = needs_link_signals(model, through(self.field))
         self._present: set[Link] | None = None
         """The links that the next objects have on REMOTE, if they were read already."""
+        self._foreseen: Sequence[Any] = ()
+        """Which objects those are."""
         self._expected = 0
         """The work that reads them."""
         self._links: list[Link] = []
         """Of the chunk in hand: (object, what it is linked to), keys on LOCAL."""
+
+    def look_ahead(self) -> None:
+        """Have REMOTE read the links of the first objects, before it is given rows to write."""
+        first = list(islice(self.changes, conf.batch_size))
+        if self._goes_ahead(len(first)):
+            self._read_ahead(first)
 
     def replay(self, progress: Progress) -> None:
         done = 0
@@ -52,27 +61,27 @@ class LinkWriter:
             following = next(chunks, [])
             ready = self._ready(chunk)
             if self._goes_ahead(len(ready)):
-                self._write_ahead(ready, following)
+                self._write_ahead(ready, chunk, following)
             else:
                 self._write_chunk(ready, self._links)
                 self._present = None
             done += len(chunk)
             progress(f"{self.model._meta.label_lower}.{self.name}", done, len(self.changes))
-        self.work.ahead.settle()
 
     def _goes_ahead(self, number: int) -> bool:
         """Whether REMOTE may write the links of so many objects while the next ones are read."""
         return self.work.ahead.takes(number) and not self.by_signals
 
-    def _write_ahead(self, pks: list[Any], following: Sequence[Any]) -> None:
+    def _write_ahead(self, pks: list[Any], chunk: Sequence[Any], following: Sequence[Any]) -> None:
         """Have REMOTE make the links of objects equal. What it refuses is tried again in the usual
-        way. ``following``: the objects that come next."""
+        way. ``chunk``: these and perhaps others, whose turn it is; ``following``: the objects that
+        come next."""
         remote, ahead = self.work.remote, self.work.ahead
         links = self._links
         # Not what came after that: REMOTE may still be writing the portion before.
         ahead.settle(self._expected)
         present, self._present = self._present, None
-        if present is None:
+        if present is None or self._foreseen != chunk:
             present = self._links_there(pks)
         added, removed, touched = self._difference(pks, links, present)
 
@@ -99,9 +108,13 @@ class LinkWriter:
         )
         if following:
             # Before these are written: they have nothing to do with each other.
-            read = partial(self._links_there, following)
-            self._expected = ahead.run(read, len(following), done=self._expect)
+            self._read_ahead(following)
         self.work.write_ahead(write, entry, len(pks), done=done, otherwise=otherwise)
+
+    def _read_ahead(self, pks: Sequence[Any]) -> None:
+        read = partial(self._links_there, pks)
+        self._foreseen = pks
+        self._expected = self.work.ahead.run(read, len(pks), done=self._expect)
 
     def _expect(self, present: set[Link]) -> None:
         """Note what links the next objects have on REMOTE."""

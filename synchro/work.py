@@ -50,6 +50,8 @@ class Work:
         default_factory=dict
     )
     """Columns that can only be filled in once what they point at is there, by key on LOCAL."""
+    at_end: list[Callable[[], None]] = field(default_factory=list)
+    """What is to be called once all is written."""
 
     @property
     def ahead(self) -> Ahead:

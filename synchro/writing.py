@@ -63,6 +63,8 @@ class ModelWriter:
         )
         self._under_way = deque([0, 0])
         """The two newest portions that REMOTE was given."""
+        self._making = 0
+        """The newest of them that makes rows."""
         self._written: set[Any] = set()
         """Of the chunk in hand."""
         self._before = KeySet()
@@ -157,9 +159,10 @@ class ModelWriter:
         return late
 
     def close(self) -> None:
-        """Wait for REMOTE, and remove what was made for the writing."""
-        self.work.ahead.settle()
-        self.table.close()
+        """Wait until it is known which keys rows have got. REMOTE may still be writing others, and
+        what that needs is removed at the end of the replay."""
+        self.work.ahead.settle(self._making)
+        self.work.at_end.append(self.table.close)
 
     # -- reading and translating
 
@@ -271,6 +274,8 @@ class ModelWriter:
             work, entry, len(new) + len(changed), done=done, otherwise=otherwise
         )
         self._under_way.append(number)
+        if new:
+            self._making = number
 
     # -- writing in sets
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cache, partial
+from itertools import repeat
 from types import NoneType
 from typing import Any, Final
 from uuid import UUID
@@ -92,22 +93,40 @@ def _copy_text(columns: Columns) -> str | None:
 
     https://www.postgresql.org/docs/current/sql-copy.html, "Text Format".
     """
-    texts: list[Sequence[str]] = []
+    number = len(columns[0])
+    texts: list[Iterable[str]] = []
+    same = ""
+    """What the columns in hand, one beside the other, have in common in all rows."""
     for column in columns:
-        types = set(map(type, column))
-        has_null = NoneType in types
-        types.discard(NoneType)
-        if len(types) > 1:
+        is_one = len(set(map(id, column))) == 1
+        text = _column_text(column[:1] if is_one else column)
+        if text is None:
             return None
-        (kind,) = types or {str}
-        to_text = _copy_text_of(column) if kind is str else _copy_texts().get(kind)
-        if to_text is None:
-            return None
-        if has_null:
-            texts.append(["\\N" if value is None else to_text(value) for value in column])
-        else:
-            texts.append(list(map(to_text, column)))
+        if is_one:
+            same += f"{text[0]}\t"
+            continue
+        if same:
+            texts.append(repeat(same[:-1], number))
+            same = ""
+        texts.append(text)
+    if same:
+        texts.append(repeat(same[:-1], number))
     return "\n".join(map("\t".join, zip(*texts, strict=True))) + "\n"
+
+
+def _column_text(column: Sequence[Any]) -> list[str] | None:
+    types = set(map(type, column))
+    has_null = NoneType in types
+    types.discard(NoneType)
+    if len(types) > 1:
+        return None
+    (kind,) = types or {str}
+    to_text = _copy_text_of(column) if kind is str else _copy_texts().get(kind)
+    if to_text is None:
+        return None
+    if has_null:
+        return ["\\N" if value is None else to_text(value) for value in column]
+    return list(map(to_text, column))
 
 
 def _copy_text_of(column: Sequence[str | None]) -> Callable[[Any], str] | None:
