@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from synchro import turns
+
 MANY = 100
 """From so many rows on it pays to have a thread wait for the database."""
 
@@ -142,6 +144,7 @@ class Ahead:
         self._executor = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix="synchro ahead", initializer=self._enter_worker
         )
+        turns.shorten()
         return self._executor
 
     def _close(self, error: BaseException | None) -> None:
@@ -154,6 +157,7 @@ class Ahead:
             # Waits once more, if somebody has lost patience: the connection must be free.
             executor.shutdown(cancel_futures=True)
             self._begun.clear()
+            turns.restore()
             self.connection.execute_wrappers.remove(self._in_turn)
             self.connection.dec_thread_sharing()
 

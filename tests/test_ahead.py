@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -12,10 +13,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.test import override_settings
 
-from synchro import SyncFlags, ahead, synchronize
+from synchro import SyncFlags, ahead, synchronize, turns
 from synchro.ahead import Ahead
 from synchro.exceptions import SynchroError
 from synchro.models import ADDITION, CHANGE, M2M_CHANGE, ChangeLog, Reference
@@ -53,6 +55,55 @@ def links_there() -> set[tuple[str, str]]:
     rows = on_remote(Paper.labels.through).values_list("paper__title", "label__name")
     assert len(rows) == len(set(rows))
     return set(rows)
+
+
+@pytest.fixture
+def a_turn():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.004)
+    yield sys.getswitchinterval()
+    sys.setswitchinterval(before)
+
+
+def run_ahead(work, connection):
+    with Ahead(connection) as ahead_of_it:
+        ahead_of_it.run(work, 10**6)
+
+
+@pytest.mark.skipif(settings.REMOTE_VENDOR == "sqlite", reason="it works in this process")
+def test_threads_take_turns_more_often_while_a_database_has_work(a_turn):
+    there = connections[REMOTE]
+    found = []
+    run_ahead(lambda: found.append(sys.getswitchinterval()), there)
+    assert found[0] < a_turn
+    assert sys.getswitchinterval() == a_turn
+    with pytest.raises(ZeroDivisionError):
+        run_ahead(lambda: 1 / 0, there)
+    assert sys.getswitchinterval() == a_turn
+
+
+def test_turns_stay_short_until_the_last_one_has_done(a_turn):
+    turns.shorten()
+    short = sys.getswitchinterval()
+    turns.shorten()
+    turns.restore()
+    assert sys.getswitchinterval() == short < a_turn
+    turns.restore()
+    assert sys.getswitchinterval() == a_turn
+
+
+def test_turns_that_somebody_else_sets_are_left_alone(a_turn):
+    turns.shorten()
+    sys.setswitchinterval(0.003)
+    longer = sys.getswitchinterval()
+    turns.restore()
+    assert sys.getswitchinterval() == longer
+    sys.setswitchinterval(0.0001)
+    shorter = sys.getswitchinterval()
+    turns.shorten()
+    assert sys.getswitchinterval() == shorter
+    turns.restore()
+    assert sys.getswitchinterval() == shorter
 
 
 @pytest.mark.usefixtures("few_at_a_time")

@@ -13,6 +13,7 @@ ROOT = Path(synchro.__file__).parent
 
 # From the bottom of the building to the roof. Names on one line do not know each other.
 LAYERS = [
+    ["turns"],
     [
         "ahead",
         "asis",
