@@ -14,6 +14,9 @@ from typing import Final
 _SHORT: Final = 0.0005
 """Seconds."""
 
+_HALF: Final = 0.0000005
+"""Half a microsecond: Python cuts off what is not a whole one."""
+
 _lock = threading.Lock()
 _shortened = 0
 """How many want them to be short."""
@@ -27,7 +30,8 @@ def shorten() -> None:
         _shortened += 1
         if _shortened == 1:
             _before = sys.getswitchinterval()
-            sys.setswitchinterval(min(_before, _SHORT))
+            if _before > _SHORT:
+                sys.setswitchinterval(_SHORT)
             _ours = sys.getswitchinterval()
 
 
@@ -37,4 +41,4 @@ def restore() -> None:
     with _lock:
         _shortened -= 1
         if not _shortened and sys.getswitchinterval() == _ours:
-            sys.setswitchinterval(_before)
+            sys.setswitchinterval(_before + _HALF)
