@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -38,10 +37,11 @@ class LinkWriter:
         self.changes = changes
         self.field: ManyToManyField[Any, Any] = model._meta.get_field(name)  # type: ignore[assignment]
         self.by_signals = needs_link_signals(model, through(self.field))
+        self._chunks = batched(changes, conf.batch_size)
+        self._next = next(self._chunks, [])
+        """The objects whose turn comes next."""
         self._present: set[Link] | None = None
-        """The links that the next objects have on REMOTE, if they were read already."""
-        self._foreseen: Sequence[Any] = ()
-        """Which objects those are."""
+        """The links that they have on REMOTE, if they were read already."""
         self._expected = 0
         """The work that reads them."""
         self._links: list[Link] = []
@@ -49,19 +49,16 @@ class LinkWriter:
 
     def look_ahead(self) -> None:
         """Have REMOTE read the links of the first objects, before it is given rows to write."""
-        first = list(islice(self.changes, conf.batch_size))
-        if self._goes_ahead(len(first)):
-            self._read_ahead(first)
+        if self._goes_ahead(len(self._next)):
+            self._read_ahead()
 
     def replay(self, progress: Progress) -> None:
         done = 0
-        chunks = batched(self.changes, conf.batch_size)
-        following = next(chunks, [])
-        while chunk := following:
-            following = next(chunks, [])
+        while chunk := self._next:
+            self._next = next(self._chunks, [])
             ready = self._ready(chunk)
             if self._goes_ahead(len(ready)):
-                self._write_ahead(ready, chunk, following)
+                self._write_ahead(ready)
             else:
                 self._write_chunk(ready, self._links)
                 self._present = None
@@ -72,16 +69,15 @@ class LinkWriter:
         """Whether REMOTE may write the links of so many objects while the next ones are read."""
         return self.work.ahead.takes(number) and not self.by_signals
 
-    def _write_ahead(self, pks: list[Any], chunk: Sequence[Any], following: Sequence[Any]) -> None:
+    def _write_ahead(self, pks: list[Any]) -> None:
         """Have REMOTE make the links of objects equal. What it refuses is tried again in the usual
-        way. ``chunk``: these and perhaps others, whose turn it is; ``following``: the objects that
-        come next."""
+        way."""
         remote, ahead = self.work.remote, self.work.ahead
         links = self._links
         # Not what came after that: REMOTE may still be writing the portion before.
         ahead.settle(self._expected)
         present, self._present = self._present, None
-        if present is None or self._foreseen != chunk:
+        if present is None:
             present = self._links_there(pks)
         added, removed, touched = self._difference(pks, links, present)
 
@@ -106,15 +102,14 @@ class LinkWriter:
         entry = self.work.journal.entry(
             self.model, M2M_CHANGE, touched, self.changes, field=self.name
         )
-        if following:
-            # Before these are written: they have nothing to do with each other.
-            self._read_ahead(following)
+        # Before these are written: they have nothing to do with each other.
+        self._read_ahead()
         self.work.write_ahead(write, entry, len(pks), done=done, otherwise=otherwise)
 
-    def _read_ahead(self, pks: Sequence[Any]) -> None:
-        read = partial(self._links_there, pks)
-        self._foreseen = pks
-        self._expected = self.work.ahead.run(read, len(pks), done=self._expect)
+    def _read_ahead(self) -> None:
+        if self._next:
+            read = partial(self._links_there, self._next)
+            self._expected = self.work.ahead.run(read, len(self._next), done=self._expect)
 
     def _expect(self, present: set[Link]) -> None:
         """Note what links the next objects have on REMOTE."""

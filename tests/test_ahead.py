@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db.models.signals import post_save
 from django.test import override_settings
 
 from synchro import SyncFlags, ahead, synchronize, turns
@@ -55,6 +56,28 @@ def links_there() -> set[tuple[str, str]]:
     rows = on_remote(Paper.labels.through).values_list("paper__title", "label__name")
     assert len(rows) == len(set(rows))
     return set(rows)
+
+
+@pytest.mark.usefixtures("few_at_a_time")
+def test_links_that_receivers_make_on_remote_do_not_stay():
+    papers, labels = make_papers(7)
+    synchronize()
+    other = on_remote(Label).get(name="l3")
+    for paper in papers:
+        paper.title += " changed"
+        paper.save()
+        paper.labels.set(labels[:1])
+
+    def receive(instance: Paper, using: str, **kwargs: Any) -> None:
+        if using == REMOTE:
+            instance.labels.add(other)
+
+    post_save.connect(receive, sender=Paper)
+    try:
+        synchronize()
+    finally:
+        post_save.disconnect(receive, sender=Paper)
+    assert links_there() == {(f"p{n} changed", "l0") for n in range(7)}
 
 
 @pytest.fixture
