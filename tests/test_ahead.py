@@ -59,6 +59,16 @@ def links_there() -> set[tuple[str, str]]:
 
 
 @pytest.mark.usefixtures("few_at_a_time")
+@pytest.mark.parametrize("number", [2, 5])
+def test_links_of_rows_that_are_being_made_arrive(number):
+    make_papers(number)
+    synchronize()
+    assert links_there() == {
+        pair for n in range(number) for pair in ((f"p{n}", f"l{n}"), (f"p{n}", f"l{n // 2}"))
+    }
+
+
+@pytest.mark.usefixtures("few_at_a_time")
 def test_links_that_receivers_make_on_remote_do_not_stay():
     papers, labels = make_papers(7)
     synchronize()
