@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management import call_command
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 State = dict[str, list[tuple[Any, ...]]]
 """Table -> its rows."""
@@ -19,8 +20,13 @@ class Emptier:
     """Brings a database into the state in which ``flush`` leaves it."""
 
     def __init__(self, alias: str) -> None:
-        self.connection = connections[alias]
+        self.alias = alias
         self._flushed: State | None = None
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        # Asked each time: beside a browser's event loop there is another one than before it.
+        return connections[self.alias]
 
     def empty(self) -> None:
         filled = self._filled()
@@ -57,7 +63,7 @@ class Emptier:
     def _delete(self, tables: list[str]) -> None:
         with (
             self.connection.constraint_checks_disabled(),
-            transaction.atomic(using=self.connection.alias),
+            transaction.atomic(using=self.alias),
             self.connection.cursor() as cursor,
         ):
             for table in tables:
