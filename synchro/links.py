@@ -47,13 +47,11 @@ class LinkWriter:
         self._links: list[Link] = []
         """Of the chunk in hand: (object, what it is linked to), keys on LOCAL."""
 
-    def look_ahead(self) -> None:
-        """Have REMOTE read the links of the first objects, before it is given rows to write."""
-        if self._goes_ahead(len(self._next)):
-            self._read_ahead()
-
     def replay(self, progress: Progress) -> None:
         done = 0
+        if self._goes_ahead(len(self._next)):
+            # After the rows, which REMOTE may still be writing.
+            self._read_ahead()
         while chunk := self._next:
             self._next = next(self._chunks, [])
             ready = self._ready(chunk)

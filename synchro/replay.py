@@ -23,7 +23,6 @@ from synchro.journal import Journal
 from synchro.links import LinkWriter
 from synchro.models import NEEDS_HELD
 from synchro.plan import Agenda
-from synchro.receivers import needs_save
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.results import Done
@@ -65,17 +64,12 @@ def replay(
         for key in again:
             holds.touch(model, key)
         detach(remote, model, again, counterparts)
-    writers = [LinkWriter(work, model, name, links) for (model, name), links in plan.links.items()]
-    if not any(map(needs_save, plan.writes)):
-        # Nobody's receivers will change links until it is their turn.
-        for writer in writers:
-            writer.look_ahead()
     for model, changes in plan.writes.items():
         doomed = set(plan.deletions.get(model, ()))
         _write(ModelWriter(work, model, changes, doomed), len(changes), progress)
     _fill_in(work)
-    for writer in writers:
-        writer.replay(progress)
+    for (model, name), links in plan.links.items():
+        LinkWriter(work, model, name, links).replay(progress)
     deleter = Deleter(source, remote, counterparts, journal, plan, holds, careful=careful)
     for model in plan.deletions:
         deleter.delete(model, progress)

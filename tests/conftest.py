@@ -50,14 +50,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def emptied_quickly() -> Iterator[None]:
-    """After a test that commits, Django empties all tables, in a second. Also, where triggers
-    log, nobody shall log that."""
-    flushers = {alias: Emptier(alias) for alias in ALIASES}
+    """After a test that commits, Django would empty all tables, which takes it a second. Also,
+    where triggers log, nobody shall log that."""
+    emptiers = {alias: Emptier(alias) for alias in ALIASES}
 
     def empty(self: django.test.TransactionTestCase) -> None:
         with DisableSynchroLog():
             for alias in self._databases_names(include_mirrors=False):
-                flushers[alias].empty()
+                emptiers[alias].empty()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(django.test.TransactionTestCase, "_fixture_teardown", empty)

@@ -32,7 +32,7 @@ class Emptier:
         filled = self._filled()
         kept = self._flushed
         if kept is None or not kept.keys() <= set(filled) or self._rows([*kept]) != kept:
-            call_command("flush", verbosity=0, interactive=False, database=self.connection.alias)
+            call_command("flush", verbosity=0, interactive=False, database=self.alias)
             self._flushed = self._rows(self._filled())
             return
         self._delete([table for table in filled if table not in kept])
