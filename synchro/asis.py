@@ -51,7 +51,7 @@ def time_reader(
     one step instead of a dozen."""
     convert = _by_django(field, connection)
     zone = connection.timezone if settings.USE_TZ else None
-    # To these databases times are texts without a zone.
+    # To these databases times are texts without a zone; PostgreSQL's have one.
     end = "+00:00" if zone is UTC and connection.vendor in ("sqlite", "mysql") else ""
 
     def read(value: Any) -> Any:
@@ -74,12 +74,14 @@ def time_reader(
             return list(map(read, values))
         if values.count(values[0]) == len(values):
             return [read(values[0])] * len(values)
-        if end and min(map(len, values)) >= _TO_THE_SECOND:
+        if zone is UTC and min(map(len, values)) >= _TO_THE_SECOND:
             try:
                 # Several times as quick as to give a zone to a time that has none.
-                return [datetime.fromisoformat(value + end) for value in values]
+                found = [datetime.fromisoformat(value + end) for value in values]
             except ValueError:
-                pass
+                return list(map(read, values))
+            if all(time.tzinfo is zone for time in found):
+                return found
         return list(map(read, values))
 
     return read_all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -10,19 +10,19 @@ from synchro.keytimes import are_many, microseconds, time_of
 from synchro.models import ADDITION, DELETION, M2M_CHANGE
 
 
-class LogRow(NamedTuple):
-    """What a run reads of one row of the change log."""
+class LogRows(NamedTuple):
+    """What a run reads of some rows of the change log, one or more, column by column."""
 
-    label: str
-    object_id: str
-    action: int
-    date: datetime
-    """When it was logged here."""
-    made: datetime
-    """When the change was made, on whichever node."""
-    field: str
-    key: str | None
-    origin: str
+    labels: Sequence[str]
+    object_ids: Sequence[str]
+    actions: Sequence[int]
+    made: Sequence[datetime]
+    """When the changes were made, on whichever node."""
+    fields: Sequence[str]
+    keys: Sequence[str | None]
+    origins: Sequence[str]
+    dates: Sequence[datetime]
+    """When they were logged here."""
 
 
 class LinkTime(NamedTuple):
@@ -56,26 +56,33 @@ class Collapsed:
         self.links: tuple[LinkTime, ...] = ()
         """When the links changed the last time, by many-to-many field."""
 
-    def add(self, row: LogRow) -> None:
+    def add(
+        self,
+        action: int,
+        made: datetime,
+        field: str = "",
+        key: str | None = None,
+        origin: str = "",
+    ) -> None:
         """Take in the next log row of the object, in the order of the log."""
-        if row.action == M2M_CHANGE:
-            link = LinkTime(row.field, row.made, row.origin)
-            older = [one for one in self.links if one.field != row.field] if self.links else ()
+        if action == M2M_CHANGE:
+            link = LinkTime(field, made, origin)
+            older = [one for one in self.links if one.field != field] if self.links else ()
             self.links = (*older, link)
             return
-        if row.action == DELETION:
+        if action == DELETION:
             self.written, self.deleted = False, True
             self.links = ()
         else:
             if self.made is None:
                 # What came from elsewhere is known elsewhere.
-                self.added = row.action == ADDITION and not row.origin
+                self.added = action == ADDITION and not origin
             if self.deleted:
                 self.recreated = True
             self.written, self.deleted = True, False
-        self.made, self.origin = row.made, row.origin
-        if row.key is not None:
-            self.key = row.key
+        self.made, self.origin = made, origin
+        if key is not None:
+            self.key = key
 
     @property
     def is_plain(self) -> bool:
@@ -104,10 +111,6 @@ _MASK: Final = 2**_CELL - 1
 _BIAS: Final = 2**62
 
 
-def _is_plain(row: LogRow) -> bool:
-    return not row.origin and row.key is None and row.made.tzinfo is UTC
-
-
 def _cell(time: datetime, added: bool = False) -> int:
     """A time in UTC, and one bit, as 63 bits that are not all 0."""
     return (microseconds(time) << 1 | added) + _BIAS
@@ -133,20 +136,21 @@ class Objects(MutableMapping[str, Collapsed]):
         for text in list(entries):
             self[text] = entries.pop(text)
 
-    def add(self, row: LogRow) -> None:
+    def add(
+        self, text: str, action: int, made: datetime, field: str, key: str | None, origin: str
+    ) -> None:
         """Take in the next log row, in the order of the log."""
-        text = row.object_id
         entry = self._entries.get(text, 0)
         if isinstance(entry, Collapsed):
-            entry.add(row)
-        elif row.action == DELETION or not _is_plain(row):
+            entry.add(action, made, field, key, origin)
+        elif action == DELETION or origin or key is not None or made.tzinfo is not UTC:
             unpacked = self._entries[text] = self._unpacked(entry)
-            unpacked.add(row)
-        elif row.action == M2M_CHANGE:
-            self._entries[text] = self._linked(entry, row.field, row.made)
+            unpacked.add(action, made, field, key, origin)
+        elif action == M2M_CHANGE:
+            self._entries[text] = self._linked(entry, field, made)
         else:
-            added = entry & 1 if entry & _MASK else row.action == ADDITION
-            self._entries[text] = entry >> _CELL << _CELL | _cell(row.made, bool(added))
+            added = entry & 1 if entry & _MASK else action == ADDITION
+            self._entries[text] = entry >> _CELL << _CELL | _cell(made, bool(added))
 
     def forget_added(self) -> None:
         """Have it that REMOTE may know all of them."""
@@ -209,7 +213,7 @@ Collapse = dict[str, MutableMapping[str, Collapsed]]
 """label -> object_id -> what happened to the object."""
 
 
-def collapse(rows: Iterable[LogRow], onto: Collapse | None = None) -> Collapse:
+def collapse(portions: Iterable[LogRows], onto: Collapse | None = None) -> Collapse:
     """One entry an object, whatever the number of its log rows.
 
     The rows must be in the order in which one node knows them: by batch, then by id. They are
@@ -217,28 +221,30 @@ def collapse(rows: Iterable[LogRow], onto: Collapse | None = None) -> Collapse:
     """
     found: Collapse = {} if onto is None else onto
     links: tuple[LinkTime, ...] = ()
-    label: str | None = None
+    last: str | None = None
     objects: MutableMapping[str, Collapsed] = {}
-    for row in rows:
-        if row.label != label:
-            label = row.label
-            objects = found.setdefault(label, {})
-        if isinstance(objects, Objects):
-            objects.add(row)
-            continue
-        collapsed = objects.get(row.object_id)
-        if collapsed is None:
-            if are_many(objects):
-                objects = found[label] = Objects(objects)
-                objects.add(row)
+    for rows in portions:
+        # The columns but for ``dates``, which say nothing of the object.
+        for label, text, *change in zip(*rows[:-1], strict=True):
+            if label != last:
+                last = label
+                objects = found.setdefault(label, {})
+            if isinstance(objects, Objects):
+                objects.add(text, *change)
                 continue
-            collapsed = objects[row.object_id] = Collapsed()
-        collapsed.add(row)
-        if collapsed.links == links:
-            # Often they are those of the object before, and kept in memory once.
-            collapsed.links = links
-        else:
-            links = collapsed.links
+            collapsed = objects.get(text)
+            if collapsed is None:
+                if are_many(objects):
+                    objects = found[label] = Objects(objects)
+                    objects.add(text, *change)
+                    continue
+                collapsed = objects[text] = Collapsed()
+            collapsed.add(*change)
+            if collapsed.links == links:
+                # Often they are those of the object before, and kept in memory once.
+                collapsed.links = links
+            else:
+                links = collapsed.links
     return found
 
 

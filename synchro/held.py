@@ -16,7 +16,7 @@ from django.db.models import Model, QuerySet
 
 from synchro import log
 from synchro.chunks import batched
-from synchro.collapsed import Collapse, Collapsed, LogRow
+from synchro.collapsed import Collapse, Collapsed, LogRows
 from synchro.exceptions import NaturalKeyError, SynchroError
 from synchro.graph import automatic_links, identity
 from synchro.holds import ON_PURPOSE, Cause, Holds, Part
@@ -57,6 +57,16 @@ _COLUMNS: Final = (
 
 Name = tuple[str, str, str]
 """label, key as text, many-to-many field (or empty): what a held change is about."""
+
+
+class _Seed(NamedTuple):
+    """A change that waits, as the log told it."""
+
+    label: str
+    object_id: str
+    recreated: bool
+    change: tuple[int, datetime, str, str | None, str]
+    """What ``Collapsed.add`` takes."""
 
 
 class _Known(NamedTuple):
@@ -130,7 +140,7 @@ class HeldChanges:
         self.remote = remote
         self.alias, self.node = place(local, remote)
         self._known: dict[Name, _Known] = {}
-        self._seeds: list[tuple[LogRow, bool]] = []
+        self._seeds: list[_Seed] = []
         self._forgotten: list[int] = []
         self._changed: set[Name] = set()
         self._obsolete: list[int] = []
@@ -144,18 +154,8 @@ class HeldChanges:
                 row.pk, row.waiting, row.reason, row.batch, row.attempts, row.since
             )
             if row.waiting:
-                made = log.aware(row.made)
-                seed = LogRow(
-                    row.label,
-                    row.object_id,
-                    row.action,
-                    made,
-                    made,
-                    row.field,
-                    row.key,
-                    row.origin,
-                )
-                self._seeds.append((seed, row.recreated))
+                change = (row.action, log.aware(row.made), row.field, row.key, row.origin)
+                self._seeds.append(_Seed(row.label, row.object_id, row.recreated, change))
 
     def __bool__(self) -> bool:
         """Whether anything waits to be tried again."""
@@ -163,28 +163,27 @@ class HeldChanges:
 
     def waits_for(self, takes: Callable[[str], bool]) -> bool:
         """Whether anything waits of a model (by label) that the run takes."""
-        return bool(self._forgotten) or any(takes(row.label) for row, _ in self._seeds)
+        return bool(self._forgotten) or any(takes(seed.label) for seed in self._seeds)
 
     def seed(self) -> Collapse:
         """What waits, as the log told it."""
         found: Collapse = {}
-        for row, recreated in self._seeds:
-            objects = found.setdefault(row.label, {})
-            collapsed = objects.setdefault(row.object_id, Collapsed())
-            collapsed.add(row)
-            collapsed.recreated |= recreated
+        for seed in self._seeds:
+            objects = found.setdefault(seed.label, {})
+            collapsed = objects.setdefault(seed.object_id, Collapsed())
+            collapsed.add(*seed.change)
+            collapsed.recreated |= seed.recreated
         return found
 
-    def watch(self, rows: Iterable[LogRow]) -> Iterable[LogRow]:
+    def watch(self, portions: Iterable[LogRows]) -> Iterable[LogRows]:
         """The rows of the log as they are; notes of which held objects they tell something new."""
-        return self._watch(rows) if self._known else rows
+        return self._watch(portions) if self._known else portions
 
-    def _watch(self, rows: Iterable[LogRow]) -> Iterator[LogRow]:
-        for row in rows:
-            name = (row.label, row.object_id, row.field)
-            if name in self._known:
-                self._changed.add(name)
-            yield row
+    def _watch(self, portions: Iterable[LogRows]) -> Iterator[LogRows]:
+        for rows in portions:
+            names = zip(rows.labels, rows.object_ids, rows.fields, strict=True)
+            self._changed.update(name for name in names if name in self._known)
+            yield rows
 
     def before(self) -> set[tuple[Part, Any]]:
         """What waits and was not changed since: part and key on LOCAL."""

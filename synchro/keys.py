@@ -397,6 +397,17 @@ def _is_number(model: type[Model]) -> bool:
     return type(key_field(pk)) in (AutoField, BigAutoField, BigIntegerField, IntegerField)
 
 
+def load_object_ids(model: type[Model], texts: Sequence[str]) -> list[Any]:
+    """The primary keys in texts made by ``object_id``; raises NaturalKeyError if one is
+    unreadable."""
+    if texts and _is_number(model):
+        with suppress(ValueError, TypeError):
+            numbers = list(map(int, texts))
+            _ = _checked(min(numbers)), _checked(max(numbers))
+            return numbers
+    return [load_object_id(model, text) for text in texts]
+
+
 def load_object_id(model: type[Model], text: str) -> Any:
     """The primary key in a text made by ``object_id``; raises NaturalKeyError if unreadable."""
     pk = model._meta.pk

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from synchro.asis import AsIs, time_reader
 from synchro.chunks import batched, transposed
-from synchro.collapsed import LogRow
+from synchro.collapsed import LogRows
 from synchro.conflicts import RemoteChange
 from synchro.exceptions import PlanError
 from synchro.members import members_of
@@ -57,7 +57,7 @@ def pending(
     upto: int,
     since: datetime | None = None,
     more: IdRanges = (),
-) -> Iterator[LogRow]:
+) -> Iterator[LogRows]:
     """The sealed log rows above a batch, in order; or those logged after a time, if given.
     ``more``: then those with these ids, which had no number when they were seen."""
     rows = ChangeLog.objects.using(alias)
@@ -78,7 +78,7 @@ def _natural_keys(alias: str, rows: QuerySet[ChangeLog]) -> dict[int, str | None
 
 def _read(
     rows: QuerySet[ChangeLog], *order: str, keys: Mapping[int, str | None] | None = None
-) -> Iterator[LogRow]:
+) -> Iterator[LogRows]:
     """``keys``: id of a row -> what its natural key is instead of what the log has."""
     rows = rows.order_by(*order)
     keys = keys or {}
@@ -89,9 +89,9 @@ def _read(
     page = rows
     while True:
         left = _ROWS_PER_PAGE
-        for row in _log_rows(page[:_ROWS_PER_PAGE], keys):
-            left -= 1
-            yield row
+        for some in _log_rows(page[:_ROWS_PER_PAGE], keys):
+            left -= len(some.labels)
+            yield some
         last = None
         if not left:
             last = page.values("batch", "id")[_ROWS_PER_PAGE - 1 : _ROWS_PER_PAGE].first()
@@ -103,7 +103,7 @@ def _read(
         page = rows.filter(behind)
 
 
-def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iterator[LogRow]:
+def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iterator[LogRows]:
     found = rows.values_list("id", *_COLUMNS).iterator(chunk_size=_ROWS_PER_CHUNK)
     # An error must not leave a cursor open on the server: whoever closes it later would break a
     # transaction of somebody else's.
@@ -113,10 +113,10 @@ def _log_rows(rows: QuerySet[ChangeLog], keys: Mapping[int, str | None]) -> Iter
             ids, *columns = transposed(chunk)
             if keys:
                 columns[_KEY] = list(map(keys.get, ids, columns[_KEY]))
-            yield from _made_of(columns, read)
+            yield _made_of(columns, read)
 
 
-def _made_of(columns: list[list[Any]], read: Callable[[Any], Any]) -> Iterator[LogRow]:
+def _made_of(columns: list[list[Any]], read: Callable[[Any], Any]) -> LogRows:
     """Rows of the log, of what was read of them as it is."""
     labels, object_ids, actions, logged, origin_dates, fields, keys, origins = columns
     for unknown in set(actions).difference(_ACTIONS):
@@ -130,17 +130,23 @@ def _made_of(columns: list[list[Any]], read: Callable[[Any], Any]) -> Iterator[L
             date if origin_date is None else next(times)
             for date, origin_date in zip(dates, origin_dates, strict=True)
         ]
-    # Somebody else may have logged a model under a proxy's label as well.
-    known = {label: intern(canonical(label)) for label in set(labels)}
-    return map(
-        LogRow,
-        map(known.__getitem__, labels),
-        *(object_ids, actions, dates, made),
-        # What many rows have in common is kept in memory once.
-        map(intern, fields),
-        keys,
-        map(intern, origins),
+    return LogRows(
+        labels=_once(labels, canonical),
+        object_ids=object_ids,
+        actions=actions,
+        made=made,
+        fields=_once(fields),
+        keys=keys,
+        origins=_once(origins),
+        dates=dates,
     )
+
+
+def _once(texts: Sequence[str], as_known: Callable[[str], str] = str) -> Sequence[str]:
+    """Texts that many rows have in common, so that each is kept in memory once. ``as_known``:
+    what to make of them. (Somebody else may have logged a model under a proxy's label.)"""
+    known = {text: intern(as_known(text)) for text in set(texts)}
+    return list(map(known.__getitem__, texts))
 
 
 def _unknown_action(label: str, object_id: str, action: int) -> PlanError:

@@ -6,6 +6,7 @@ Only keys are read here (primary keys, foreign keys, natural keys), set by set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,7 @@ from synchro.keys import (
     NaturalLookup,
     load_key,
     load_object_id,
+    load_object_ids,
     natural_lookup,
     object_id,
 )
@@ -166,20 +168,23 @@ class Planner:
             wanted = by_model[model] = _Wanted()
             of_many = are_many(objects)
             for texts in batched(list(objects), conf.batch_size):
-                wanted.add(
-                    ((self._pk_or_held(model, label, text), objects.pop(text)) for text in texts),
-                    self.now,
-                    of_many=of_many,
-                )
+                pks = self._pks_or_held(model, label, texts)
+                found = zip(pks, map(objects.pop, texts), strict=True)
+                wanted.add(found, self.now, of_many=of_many)
         return by_model
 
-    def _pk_or_held(self, model: type[Model], label: str, text: str) -> Any:
-        """The primary key in a text of the log; None where it cannot be read, which is held."""
-        try:
-            return self._pk(model, text)
-        except PlanError as error:
-            self.holds.add_unread(label, text, error)
-            return None
+    def _pks_or_held(self, model: type[Model], label: str, texts: list[str]) -> list[Any]:
+        """The primary keys in texts of the log; None where one cannot be read, which is held."""
+        with suppress(NaturalKeyError):
+            return load_object_ids(model, texts)
+        pks: list[Any] = []
+        for text in texts:
+            try:
+                pks.append(self._pk(model, text))
+            except PlanError as error:
+                self.holds.add_unread(label, text, error)
+                pks.append(None)
+        return pks
 
     def _model(self, label: str) -> type[Model]:
         try:

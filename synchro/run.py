@@ -25,7 +25,7 @@ from synchro.checkpoint import NEVER, Checkpoint
 from synchro.collapsed import (
     Collapse,
     Logged,
-    LogRow,
+    LogRows,
     collapse,
     forget_added,
     forget_what_came_from,
@@ -306,12 +306,13 @@ class Run:
             )
         return self.checkpoint.date
 
-    def _watch_dates(self, rows: Iterable[LogRow]) -> Iterator[LogRow]:
+    def _watch_dates(self, portions: Iterable[LogRows]) -> Iterator[LogRows]:
         """The rows as they are; notes when the newest was logged."""
-        for row in rows:
-            if self.newest_date is None or row.date > self.newest_date:
-                self.newest_date = row.date
-            yield row
+        for rows in portions:
+            newest = max(rows.dates)
+            if self.newest_date is None or newest > self.newest_date:
+                self.newest_date = newest
+            yield rows
 
     def _replay(self, logged: Logged) -> _Outcome:
         """Apply the changes in one transaction on REMOTE, or raise the error that says why not."""

@@ -14,10 +14,11 @@ from hypothesis.extra.django import TestCase
 
 from synchro import keytimes, log
 from synchro.asis import AsIs, time_reader
+from synchro.chunks import batched, transposed
 from synchro.collapsed import (
     Collapsed,
     Logged,
-    LogRow,
+    LogRows,
     collapse,
     forget_added,
     forget_what_came_from,
@@ -261,7 +262,8 @@ class Times(TestCase):
 
 
 def logged_rows() -> list[str]:
-    return [row.object_id for row in log.pending(LOCAL, after=0, upto=10, more=unnumbered(LOCAL))]
+    parts = log.pending(LOCAL, after=0, upto=10, more=unnumbered(LOCAL))
+    return [object_id for rows in parts for object_id in rows.object_ids]
 
 
 def test_a_log_is_read_in_order_page_by_page(monkeypatch):
@@ -289,16 +291,12 @@ def test_sealing_numbers_what_has_none_whatever_its_ids():
 
 
 def log_row(text, action, made, field, key, origin):
-    return LogRow(
-        "testapp.paper",
-        text,
-        action,
-        made,
-        made,
-        field if action == M2M_CHANGE else "",
-        key,
-        origin,
-    )
+    field = field if action == M2M_CHANGE else ""
+    return ("testapp.paper", text, action, made, field, key, origin, made)
+
+
+def in_portions(rows: list[Any], size: int) -> list[LogRows]:
+    return [LogRows(*transposed(some)) for some in batched(rows, size)]
 
 
 # In UTC, a second hour of the same name does not exist.
@@ -342,17 +340,18 @@ def told(objects: Any) -> list[Any]:
     st.one_of(st.just([]), st.lists(log_rows, max_size=2)),
     st.lists(log_rows, min_size=1, max_size=12),
     st.sampled_from([0, 0, 1, 2]),
+    st.sampled_from([1, 2, 12]),
     st.booleans(),
     st.booleans(),
 )
-def test_the_log_of_many_objects_says_what_that_of_few_does(seeds, rows, many, over, back):
+def test_the_log_of_many_objects_says_what_that_of_few_does(seeds, rows, many, size, over, back):
     """Entries are packed at once, later, or not at all; some are there before."""
     packed_as = []
     for number in (10**9, many):
         with mock.patch.object(keytimes, "MANY", 10**9):
-            older = collapse(seeds)
+            older = collapse(in_portions(seeds, 2))
         with mock.patch.object(keytimes, "MANY", number):
-            found = collapse(rows, onto=older)
+            found = collapse(in_portions(rows, size), onto=older)
         if over:
             forget_added(found)
         if back:
