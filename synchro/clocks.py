@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db.models import Max, Q
+
 from synchro import log
 from synchro.models import ChangeLog
 from synchro.nodes import Side
@@ -22,9 +24,9 @@ _NEWEST_ROWS: Final = 500
 def ahead(alias: str, now: datetime) -> timedelta:
     """By how much the newest times that a database itself has logged lie in the future; zero if
     they do not. What came from elsewhere carries the time of the run that brought it."""
-    rows = ChangeLog.objects.using(alias).order_by("-pk").values_list("date", "origin")
-    dates = [log.aware(date) for date, origin in rows[:_NEWEST_ROWS] if not origin]
-    return max((max(dates, default=now) - now), timedelta())
+    rows = ChangeLog.objects.using(alias).order_by("-pk")[:_NEWEST_ROWS]
+    newest = rows.aggregate(newest=Max("date", filter=Q(origin="")))["newest"]
+    return timedelta() if newest is None else max(log.aware(newest) - now, timedelta())
 
 
 def warnings(local: Side, remote: Side, now: datetime) -> list[str]:

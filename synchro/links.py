@@ -97,8 +97,10 @@ class LinkWriter:
                 with transaction.atomic(using=remote.side.alias):
                     work()
 
-        entry = self.work.journal.entry(
-            self.model, M2M_CHANGE, touched, self.changes, field=self.name
+        entry = partial(
+            self.work.journal.entry,
+            *(self.model, M2M_CHANGE, touched, self.changes),
+            field=self.name,
         )
         # Before these are written: they have nothing to do with each other.
         self._read_ahead()

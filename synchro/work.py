@@ -61,15 +61,16 @@ class Work:
     def write_ahead(
         self,
         write: Callable[[], Any],
-        entry: Load,
+        make_entry: Callable[[], Load],
         size: int,
         *,
         done: Callable[[Any], None],
         otherwise: Callable[[], None],
     ) -> int:
-        """Have REMOTE write something (so many rows), and then its log (``entry``), while others
-        are read. ``done`` is called with what ``write`` returned; or, if REMOTE refused it,
-        ``otherwise``, to do it in the usual way. Returns the number of the work."""
+        """Have REMOTE write something (so many rows), and then its log, while others are read.
+        ``make_entry`` makes what writes the log; REMOTE is at work by then. ``done`` is called
+        with what ``write`` returned; or, if REMOTE refused it, ``otherwise``, to do it in the
+        usual way. Returns the number of the work."""
         written: list[Any] = []
         refused: list[bool] = []
 
@@ -89,6 +90,7 @@ class Work:
             otherwise()
 
         number = self.ahead.run(attempt, size, done=lambda _: done(written[0]), failed=failed)
+        entry = make_entry()
         # Not in one: what goes wrong here says nothing of what was written.
         self.ahead.run(lambda: entry() if written else None, size)
         return number

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -267,7 +268,7 @@ class ModelWriter:
             otherwise()
             return
         keys = self.counterparts.of(self.model, changed)
-        entry = self.work.journal.entry(self.model, CHANGE, keys, self.changes)
+        entry = partial(self.work.journal.entry, self.model, CHANGE, keys, self.changes)
         # Two portions at a time: while REMOTE writes one, the next one is waiting for it.
         self.work.ahead.settle(self._under_way.popleft())
         number = self.work.write_ahead(
