@@ -19,7 +19,7 @@ from synchro.loading.base import Load
 from synchro.models import M2M_CHANGE, NEEDS_HELD, REFUSED
 from synchro.plan import Changes
 from synchro.receivers import needs_link_signals
-from synchro.remotes.database import DatabaseEnd
+from synchro.remotes.database import DatabaseEnd, key_chunks
 from synchro.sql import TableWriter
 from synchro.work import REFUSALS, Progress, Work
 
@@ -255,16 +255,16 @@ def _remove(remote: DatabaseEnd, field: ManyToManyField[Any, Any], removed: set[
     by_owner: dict[Any, set[Any]] = {}
     for owner, there in removed:
         by_owner.setdefault(owner, set()).add(there)
-    rows = remote.objects(through(field))
-    for chunk in batched(by_owner, 500):
-        found = rows.filter(**{f"{near.attname}__in": chunk})
+    table = through(field)
+    for chunk in key_chunks(by_owner):
+        found = remote.among(table, near.attname, chunk)
         ids = [
             pk
             for pk, owner, there in found.values_list("pk", near.attname, far.attname)
             if there in by_owner[owner]
         ]
-        for some in batched(ids, 500):
-            rows.filter(pk__in=some)._raw_delete(remote.side.alias)
+        for some in key_chunks(ids):
+            remote.among(table, "pk", some)._raw_delete(remote.side.alias)
 
 
 def in_order(links: set[Link]) -> list[Link]:
