@@ -5,15 +5,21 @@ from __future__ import annotations
 import copy
 import datetime
 import pickle
+from typing import Any
 
 import pytest
 from django.core.exceptions import MultipleObjectsReturned
-from django.db import models
+from django.db import connections, models
+from django.test.utils import CaptureQueriesContext
 
 import synchro
 import synchro.core
 from synchro import NaturalKeyModel, NaturalManager, keytimes, synchronize
 from synchro.exceptions import SynchroError
+from synchro.keys import natural_lookup
+from synchro.nodes import side
+from synchro.remotes import database
+from synchro.remotes.database import DatabaseEnd
 from tests.runs import LOCAL, REMOTE, occupy, on_remote
 from tests.testapp.models import (
     Category,
@@ -156,6 +162,59 @@ def test_natural_managers_can_be_pickled_and_copied_with_their_querysets():
     Country.objects.create(code="PL", name="Polska")
     assert copy.deepcopy(Country.objects.all())[0].code == "PL"
     assert pickle.loads(pickle.dumps(Country.objects.all()))[0].code == "PL"
+
+
+@pytest.mark.parametrize("rows_per_key", [0, 1, 4])
+def test_keys_of_several_values_are_found_by_parts_as_they_are_as_wholes(
+    monkeypatch, rows_per_key
+):
+    """Other combinations of the same values, and what a database takes for equal, are not
+    found; where there are several rows, they are in the order of their keys."""
+    roots = [Category.objects.create(name=name) for name in ("a", "b", "a")]
+    for parent in (None, *roots):
+        for name in ("a", "A", "ä", "b", "x", "y", "a"):
+            Category.objects.create(name=name, parent=parent)
+    # PostgreSQL tells of rows that were changed last, unless it is asked for an order.
+    Category.objects.filter(pk__in=[root.pk for root in roots[:2]]).update(parent=None)
+    Category.objects.filter(parent=roots[0], name="a").first().save()
+    monkeypatch.setattr(database, "_ROWS_PER_KEY", rows_per_key)
+    names = ("a", "A", "b", "c", "o'x", "")
+    wanted = [(name, parent) for name in names for parent in ("a", "b", "z", None)]
+    wanted.remove(("b", "a"))
+    lookup = natural_lookup(Category)
+    assert lookup is not None
+    found = DatabaseEnd(side(LOCAL)).by_natural_key(lookup, wanted)
+    by_key: dict[Any, list[Any]] = {}
+    for row in Category.objects.select_related("parent").order_by("pk"):
+        key = (row.name, row.parent and row.parent.name)
+        if key in wanted:
+            by_key.setdefault(key, []).append(row.pk)
+    assert found == by_key
+
+
+@pytest.mark.parametrize("others", [0, 40])
+def test_many_keys_of_several_values_are_one_question(others):
+    """Unless there are too many other combinations of the values."""
+    country = Country.objects.create(code="PL", name="Polska")
+    City.objects.bulk_create(City(name=str(number), country=country) for number in range(40))
+    cities = list(City.objects.all())
+    names = [str(number) for number in range(40)]
+    Street.objects.bulk_create(
+        Street(name=name, city=city)
+        for index, city in enumerate(cities)
+        for name in (names[:others] or names[index : index + 1])
+    )
+    lookup = natural_lookup(Street)
+    assert lookup is not None
+    wanted = [(name, city.name, "Polska") for name, city in zip(names, cities, strict=True)]
+    wanted += [("nowhere", str(number), "Polska") for number in range(160)]
+    end = DatabaseEnd(side(LOCAL))
+    with CaptureQueriesContext(connections[LOCAL]) as queries:
+        found = end.by_natural_key(lookup, wanted)
+    streets = Street.objects.select_related("city")
+    here = {(s.name, s.city.name, "Polska"): [s.pk] for s in streets if s.name == s.city.name}
+    assert found == here
+    assert len(queries) == (3 if others else 1)
 
 
 @pytest.mark.parametrize("first", [False, True])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from django.db.models import (
 from django.db.models.functions import Cast
 
 from synchro.asis import AsIs
-from synchro.chunks import batched
+from synchro.chunks import batched, transposed
 from synchro.conversion import holds_plain_json, passes_through
 from synchro.exceptions import PlanError
 from synchro.graph import (
@@ -34,13 +34,15 @@ from synchro.graph import (
 )
 from synchro.keys import NaturalKey, NaturalLookup, field_at
 from synchro.keysets import KeySet
-from synchro.members import are_numbers, members, members_of
+from synchro.members import Members, are_numbers, members, members_of
 from synchro.nodes import Side
 from synchro.remotes.base import AmbiguousKey, End, Source
 from synchro.transient import is_lost, is_transient
 
 _KEYS_PER_QUERY = 2000
 _COMBINATIONS_PER_QUERY = 150
+_ROWS_PER_KEY = 4
+"""So many rows may be read for a natural key of several values."""
 
 
 def key_chunks(pks: Iterable[Any]) -> Iterator[list[Any]]:
@@ -197,15 +199,50 @@ class DatabaseEnd(End):
         if lookup.fields is None:
             return self._one_by_one(lookup, keys)
         found: dict[NaturalKey, list[Any]] = {}
-        wanted = set(keys)
-        size = _KEYS_PER_QUERY if len(lookup.fields) == 1 else _COMBINATIONS_PER_QUERY
-        rows = lookup.manager.db_manager(self.side.alias).get_queryset().order_by("pk")
+        for chunk in batched(keys, _KEYS_PER_QUERY):
+            part = self._by_parts(lookup, [key for key in chunk if None not in key])
+            if part is not None:
+                found.update(part)
+                # Where there are several, the exact question tells in which order.
+                chunk = [key for key in chunk if None in key or len(part.get(key, ())) > 1]
+            found.update(self._by_whole(lookup, chunk))
+        return found
+
+    def _by_whole(
+        self, lookup: NaturalLookup, keys: Sequence[NaturalKey]
+    ) -> dict[NaturalKey, list[Any]]:
+        """Like ``by_natural_key``, asked for by whole keys."""
+        fields = lookup.fields or ()
+        size = _KEYS_PER_QUERY if len(fields) == 1 else _COMBINATIONS_PER_QUERY
+        rows = self._by_manager(lookup).order_by("pk")
+        found: dict[NaturalKey, list[Any]] = {}
         for chunk in batched(keys, size):
-            condition = self._any_of(lookup, chunk)
-            for pk, *values in rows.filter(condition).values_list("pk", *lookup.fields):
-                # The database may take other text for equal (case, accents, spaces).
-                if tuple(values) in wanted:
-                    found.setdefault(tuple(values), []).append(pk)
+            part = rows.filter(self._any_of(lookup, chunk)).values_list("pk", *fields)
+            _add_exact(part, set(chunk), found)
+        return found
+
+    def _by_parts(
+        self, lookup: NaturalLookup, keys: Sequence[NaturalKey]
+    ) -> dict[NaturalKey, list[Any]] | None:
+        """Like ``by_natural_key`` for keys of several values, with the values of each field as
+        one parameter. That also finds other combinations of them. None if it cannot be done, or
+        there are too many of those."""
+        fields = lookup.fields or ()
+        if len(fields) < 2 or not keys:
+            return None
+        conditions = {}
+        for name, values in zip(fields, transposed(keys), strict=True):
+            wanted = members(field_at(lookup.model, name), set(values), self.connection)
+            if not isinstance(wanted, Members):
+                return None
+            conditions[f"{name}__in"] = wanted
+        rows = self._by_manager(lookup).order_by().filter(**conditions)
+        most = _ROWS_PER_KEY * len(keys)
+        read = list(rows.values_list("pk", *fields)[:most])
+        return _add_exact(read, set(keys), {}) if len(read) < most else None
+
+    def _by_manager(self, lookup: NaturalLookup) -> QuerySet[Any]:
+        found: QuerySet[Any] = lookup.manager.db_manager(self.side.alias).get_queryset()
         return found
 
     def by_field(self, model: type[Model], name: str, values: Iterable[Any]) -> dict[Any, Any]:
@@ -318,3 +355,16 @@ def _json_names(model: type[Model]) -> frozenset[str]:
     return frozenset(
         field.attname for field in model._meta.concrete_fields if holds_plain_json(field)
     )
+
+
+def _add_exact(
+    rows: Iterable[tuple[Any, ...]],
+    wanted: Set[NaturalKey],
+    found: dict[NaturalKey, list[Any]],
+) -> dict[NaturalKey, list[Any]]:
+    """Add the keys of rows (key, values of the natural key) that were wanted."""
+    for pk, *values in rows:
+        # The database may take other text for equal (case, accents, spaces).
+        if tuple(values) in wanted:
+            found.setdefault(tuple(values), []).append(pk)
+    return found
