@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from itertools import pairwise
 from typing import Any
 from unittest import mock
 from zoneinfo import ZoneInfo
@@ -288,6 +289,22 @@ def test_sealing_numbers_what_has_none_whatever_its_ids():
     assert set(within.values_list("id", flat=True)) == {
         number for index, number in enumerate(numbered) if index not in (2, 3, 7, 9)
     }
+
+
+@often
+@given(st.sets(st.integers(1, 9)))
+def test_ids_of_rows_are_told_as_ranges(numbers):
+    ChangeLog.objects.all().delete()
+    ChangeLog.objects.bulk_create(
+        ChangeLog(id=number, label="testapp.note", object_id="1", action=CHANGE)
+        for number in numbers
+    )
+    ranges = unnumbered(LOCAL)
+    assert [number for first, last in ranges for number in range(first, last + 1)] == sorted(
+        numbers
+    )
+    # None of them could be told with the one before.
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(ranges))
 
 
 def log_row(text, action, made, field, key, origin):

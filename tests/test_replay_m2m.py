@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connections
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from synchro import DisableSynchroLog, synchronize
+from synchro.models import M2M_CHANGE, ChangeLog
 from tests.compare import assert_same
 from tests.otherapp.models import Collection, Region
 from tests.runs import REMOTE, age, occupy, on_remote, synchronize_back
@@ -315,3 +318,36 @@ def test_links_with_values_go_with_either_side():
     member.delete()
     synchronize()
     assert_same()
+
+
+def test_links_are_removed_in_sets(mode):
+    """Not owner by owner, nor some hundred of them at a time."""
+    if mode == "save":
+        pytest.skip("goes one by one")
+    labels = [Label.objects.create(name=name) for name in "ab"]
+    Paper.objects.bulk_create(Paper(title=str(number)) for number in range(1200))
+    papers = list(Paper.objects.all())
+    add = Paper.labels.through.objects.bulk_create
+    add(Paper.labels.through(paper=paper, label=label) for paper in papers for label in labels)
+    for paper in papers:
+        log_links(paper)
+    synchronize()
+    assert on_remote(Paper.labels.through).count() == 2400
+    Paper.labels.through.objects.filter(label=labels[0]).delete()
+    Paper.labels.through.objects.filter(paper=papers[0]).delete()
+    for paper in papers:
+        log_links(paper)
+    with CaptureQueriesContext(connections[REMOTE]) as queries:
+        synchronize()
+    left = on_remote(Paper.labels.through).values_list("paper__title", "label__name")
+    assert sorted(left) == sorted((str(number), "b") for number in range(1, 1200))
+    table = Paper.labels.through._meta.db_table
+    about = [query["sql"] for query in queries if table in query["sql"]]
+    # What is there, which rows these are, and away with them.
+    assert len(about) == 3, [sql[:100] for sql in about]
+
+
+def log_links(paper):
+    ChangeLog.objects.create(
+        label="testapp.paper", object_id=str(paper.pk), action=M2M_CHANGE, field="labels"
+    )
