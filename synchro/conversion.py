@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from math import isfinite, isnan
 from typing import Any, Final
+from uuid import UUID
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,6 +19,7 @@ from django.db.models import (
     Field,
     FloatField,
     JSONField,
+    UUIDField,
 )
 
 from synchro.keys import key_field
@@ -71,6 +73,8 @@ def converter(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> Conver
 
     if type(field) is DateTimeField and settings.USE_TZ:
         return _time_converter(convert, connection)
+    if type(kind) is UUIDField:
+        return _uuid_converter(convert, connection)
     if connection.vendor == "sqlite" and isinstance(field, DecimalField):
         return _each(_decimal_converter(convert, field))
     if connection.vendor in ("sqlite", "mysql") and isinstance(kind, FloatField):
@@ -108,6 +112,18 @@ def _time_converter(convert: Convert, connection: BaseDatabaseWrapper) -> Conver
 
 def _is_aware(value: Any) -> bool:
     return type(value) is datetime and value.tzinfo is not None
+
+
+def _uuid_converter(convert: Convert, connection: BaseDatabaseWrapper) -> ConvertColumn:
+    """What Django makes of UUIDs. ``convert``: Django's way."""
+
+    def as_text(values: Sequence[Any]) -> Sequence[Any]:
+        return [value.hex if type(value) is UUID else convert(value) for value in values]
+
+    def as_they_are(values: Sequence[Any]) -> Sequence[Any]:
+        return [value if type(value) is UUID else convert(value) for value in values]
+
+    return as_they_are if connection.features.has_native_uuid_field else as_text
 
 
 def _decimal_converter(convert: Convert, field: Field[Any, Any]) -> Convert:

@@ -24,6 +24,7 @@ from django.db.models import (
     IntegerField,
     Manager,
     Model,
+    UUIDField,
 )
 from django.db.models.base import ModelBase
 from django.utils.duration import duration_iso_string
@@ -354,7 +355,8 @@ def object_id(model: type[Model], pk: Any) -> str:
 
 def object_ids(model: type[Model], pks: Sequence[Any]) -> list[str]:
     """Primary keys as text."""
-    if set(map(type, pks)) <= {int}:
+    types = set(map(type, pks))
+    if types <= {int} or (types == {UUID} and _is_uuid(model)):
         return list(map(str, pks))
     return [object_id(model, pk) for pk in pks]
 
@@ -397,6 +399,12 @@ def _is_number(model: type[Model]) -> bool:
     return type(key_field(pk)) in (AutoField, BigAutoField, BigIntegerField, IntegerField)
 
 
+@cache
+def _is_uuid(model: type[Model]) -> bool:
+    """Whether the primary key is a UUID."""
+    return type(key_field(cast(Any, model._meta.pk))) is UUIDField
+
+
 def load_object_ids(model: type[Model], texts: Sequence[str]) -> list[Any]:
     """The primary keys in texts made by ``object_id``; raises NaturalKeyError if one is
     unreadable."""
@@ -405,6 +413,9 @@ def load_object_ids(model: type[Model], texts: Sequence[str]) -> list[Any]:
             numbers = list(map(int, texts))
             _ = _checked(min(numbers)), _checked(max(numbers))
             return numbers
+    if _is_uuid(model):
+        with suppress(ValueError, TypeError, AttributeError):
+            return list(map(UUID, texts))
     return [load_object_id(model, text) for text in texts]
 
 

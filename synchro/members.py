@@ -1,19 +1,21 @@
 """A whole set of keys as one parameter of a query.
 
 ``field IN (%s, %s, ...)`` costs Django and the drivers more than the database: every value is
-prepared and every mark is looked for. Where keys are plain numbers or text, the set goes to the
-database in one piece, in the way that each database has for that.
+prepared and every mark is looked for. Where keys are plain numbers, UUIDs or text, the set goes
+to the database in one piece, in the way that each database has for that.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, Literal, cast
+from uuid import UUID
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, Model, Value
+from django.db.models import Field, Model, UUIDField, Value
 from django.db.models.sql.compiler import SQLDeleteCompiler, SQLUpdateCompiler
 
 from synchro.fields import KeyField
@@ -46,19 +48,23 @@ TEXTS: Final = frozenset(
 )
 
 
-class Members(Value):
-    """The right side of ``__in``: a list of numbers, or of texts."""
+Kind = Literal["bigint", "text", "uuid"]
+"""What PostgreSQL calls it."""
 
-    def __init__(self, value: list[Any], *, collation: str | None = None) -> None:
+
+class Members(Value):
+    """The right side of ``__in``: a list of numbers, or of texts, or of UUIDs as text."""
+
+    def __init__(self, value: list[Any], kind: Kind, *, collation: str | None = None) -> None:
         """``collation``: that of the column with texts, if it is known."""
         super().__init__(value)
+        self.kind = kind
         self.collation = collation
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        are_numbers = type(self.value[0]) is int
+        are_numbers = self.kind == "bigint"
         if connection.vendor == "postgresql":
-            kind = "bigint" if are_numbers else "text"
-            return f"(SELECT unnest(%s::{kind}[]))", [_array(self.value)]
+            return f"(SELECT unnest(%s::{self.kind}[]))", [_array(self.value)]
         if connection.vendor == "sqlite":
             return "(SELECT value FROM json_each(%s))", [json.dumps(self.value)]
         if _joins_json(compiler, connection) and (are_numbers or self.collation):
@@ -105,23 +111,28 @@ def members(
     values = list(values)
     if not values or not supports_members(connection):
         return values
-    kind = type(key_field(field))
-    if kind in NUMBERS:
-        fits = _types(values) == {int} and -(2**63) <= min(values) <= max(values) < 2**63
-    elif kind in TEXTS:
-        fits = _types(values) == {str} and "\0" not in "".join(values)
-    else:
-        fits = False
-    if not fits:
-        return values
-    collation = key_field(field).db_parameters(connection).get("collation")
-    return Members(values, collation=collation)
+    kind, types = type(key_field(field)), _types(values)
+    if kind in NUMBERS and types == {int}:
+        fits = -(2**63) <= min(values) <= max(values) < 2**63
+        return Members(values, "bigint") if fits else values
+    if kind is UUIDField and types == {UUID}:
+        as_text = str if connection.features.has_native_uuid_field else _hex
+        return Members(list(map(as_text, values)), "uuid")
+    if kind in TEXTS and types == {str} and "\0" not in "".join(values):
+        collation = key_field(field).db_parameters(connection).get("collation")
+        return Members(values, "text", collation=collation)
+    return values
 
 
-def are_numbers(model: type[Model], pks: Collection[Any]) -> bool:
-    """Whether primary keys are plain numbers, of which each is one and the same everywhere."""
-    pk: Any = model._meta.pk
-    return type(key_field(pk)) in NUMBERS and _types(pks) <= {int}
+_hex: Final = attrgetter("hex")
+
+
+def are_exact(model: type[Model], pks: Collection[Any]) -> bool:
+    """Whether primary keys are plain numbers or UUIDs, of which each is one and the same
+    everywhere."""
+    kind = type(key_field(cast(Any, model._meta.pk)))
+    types = _types(pks)
+    return (kind in NUMBERS and types <= {int}) or (kind is UUIDField and types <= {UUID})
 
 
 def _types(values: Iterable[Any]) -> set[type]:

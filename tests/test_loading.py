@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sqlite3
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connections, transaction
@@ -13,6 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from synchro.conversion import converter
+from synchro.exceptions import NaturalKeyError
+from synchro.keys import load_object_ids, object_id, object_ids
 from synchro.loading.base import PlainLoader
 from synchro.loading.vendors import FAST, loader
 from synchro.members import Members, members_of
@@ -22,11 +26,13 @@ from synchro.remotes.database import DatabaseEnd
 from synchro.reserving import reserve_keys
 from synchro.sql import TableWriter
 from tests.runs import LOCAL, REMOTE
-from tests.testapp.models import Contestant, Everything, Item, Note
+from tests.testapp.models import Contestant, Everything, Item, Note, Token
 
 UTC = datetime.UTC
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+# MariaDB refuses those of no version that there is.
+uuids = st.one_of(st.uuids(version=1), st.uuids(version=4))
 columns = {
     "price": st.decimals(-(10**7), 10**7, places=2),
     "real": st.floats(-1e300, 1e300),
@@ -96,6 +102,37 @@ class Ways(TestCase):
         found._raw_delete(LOCAL)
         rest = ChangeLog.objects.values_list("object_id", flat=True)
         assert set(rest) == {*there} - {*others}
+
+    @given(st.sets(uuids, max_size=5), st.sets(uuids, max_size=5))
+    def test_uuids_are_found_and_stored_as_django_does(self, there, others):
+        """Keys, foreign keys to them would be the same, and plain columns that may be NULL."""
+        asked = [*others, *list(there)[:3]]
+        for alias in (LOCAL, REMOTE):
+            Token.objects.using(alias).all().delete()
+            Token.objects.using(alias).bulk_create(Token(id=key) for key in there)
+            wanted = members_of(Token, "pk", asked, connections[alias])
+            assert isinstance(wanted, Members) or not asked
+            found = Token.objects.using(alias).filter(pk__in=wanted)
+            assert set(found.values_list("pk", flat=True)) == there & {*asked}
+            end = DatabaseEnd(side(alias))
+            assert end.existing(Token, asked) == there & {*asked}
+            assert {pk for (pk,) in end.rows(Token, asked, [])} == there & {*asked}
+            found._raw_delete(alias)
+            assert set(Token.objects.using(alias).values_list("pk", flat=True)) == (
+                there - {*asked}
+            )
+            field = Everything._meta.get_field("uuid")
+            convert = converter(field, connections[alias])
+            given_values = [None, *asked, *map(str, asked)]
+            assert convert is not None
+            assert convert(given_values) == [
+                field.get_db_prep_save(value, connection=connections[alias])
+                for value in given_values
+            ]
+        texts = object_ids(Token, asked)
+        assert texts == [object_id(Token, key) for key in asked]
+        assert load_object_ids(Token, texts) == asked
+        assert load_object_ids(Token, [key.hex for key in asked]) == asked
 
     @given(st.lists(st.tuples(columns["real"], columns["data"], texts), min_size=2, max_size=5))
     def test_what_rows_share_is_stored_in_each_of_them(self, found):
@@ -398,6 +435,19 @@ def test_every_database_of_the_tests_has_a_fast_way():
 def test_a_set_of_plain_keys_is_one_parameter():
     assert isinstance(members_of(Note, "pk", [1, 2], connections[LOCAL]), Members)
     assert isinstance(members_of(Item, "pk", ["a"], connections[LOCAL]), Members)
+    assert isinstance(members_of(Token, "pk", [UUID(int=1)], connections[LOCAL]), Members)
+
+
+@pytest.mark.parametrize("values", [["a"], [1], [UUID(int=1), "a"], [None, UUID(int=1)]])
+def test_a_set_of_what_are_no_uuids_is_a_list(values):
+    assert members_of(Token, "pk", values, connections[LOCAL]) == values
+
+
+@pytest.mark.parametrize("text", ["", "x", "1", "12345678-1234"])
+def test_a_text_that_is_no_uuid_is_named(text):
+    good = str(UUID(int=1))
+    with pytest.raises(NaturalKeyError, match=f"Token.*'{text}' is not a primary key"):
+        load_object_ids(Token, [good, text])
 
 
 @pytest.mark.parametrize("values", [[], [None, 1], [True], [2**63], [1.5]])

@@ -34,7 +34,7 @@ from synchro.graph import (
 )
 from synchro.keys import NaturalKey, NaturalLookup, field_at
 from synchro.keysets import KeySet
-from synchro.members import Members, are_numbers, members, members_of
+from synchro.members import Members, are_exact, members, members_of
 from synchro.nodes import Side
 from synchro.remotes.base import AmbiguousKey, End, Source
 from synchro.transient import is_lost, is_transient
@@ -142,7 +142,7 @@ class DatabaseEnd(End):
         found: set[Any] = set()
         for chunk in key_chunks(set(pks)):
             rows = self.among(model, "pk", chunk)
-            if are_numbers(model, chunk):
+            if are_exact(model, chunk):
                 # Mostly all of them are there, or none: that is less to read than all the keys.
                 # (Text that is found may be spelled in another way.)
                 number = rows.count()
