@@ -6,44 +6,26 @@ database checks each statement, so the present holder must give its value up fir
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, connections, transaction
-from django.db.models import (
-    BinaryField,
-    BooleanField,
-    CharField,
-    DateField,
-    DateTimeField,
-    DecimalField,
-    DurationField,
-    Field,
-    FloatField,
-    IntegerField,
-    Max,
-    Min,
-    Model,
-    Q,
-    TextField,
-    TimeField,
-    UniqueConstraint,
-    UUIDField,
-)
+from django.db import DatabaseError, transaction
+from django.db.models import BooleanField, Field, Model, Q, UniqueConstraint
 
 from synchro.chunks import batched
 from synchro.exceptions import ReplayError
 from synchro.graph import columns, skipped_fields
 from synchro.holds import Holds
+from synchro.placeholders import Placeholders, reluctance
 from synchro.remotes.database import DatabaseEnd
+from synchro.sql import TableWriter, key_values
 from synchro.transient import is_transient
 
 _VALUES_PER_QUERY = 900
 _COMBINATIONS_PER_QUERY = 150
-_TRIES = 50
-_SHORT = 6
+_FEW = 10
+"""So many rows give their values up one by one."""
 
 
 class Group(NamedTuple):
@@ -102,6 +84,7 @@ class Releaser:
         self.model = model
         self.holds = holds
         self._skip = skipped_fields(model)
+        self._placeholders = Placeholders(remote, model)
 
     def release(self, rows: Sequence[tuple[Any, dict[str, Any]]], movable: set[Any]) -> bool:
         """Free the values of rows, given as (REMOTE key or None, attribute -> new value).
@@ -118,11 +101,17 @@ class Releaser:
                     key = tuple(values[name] for name in attributes)
                     if None not in key:
                         wanted[key] = pk
-            for holder, held in self._holders(attributes, wanted, group):
-                if holder in movable:
-                    self.holds.touch(self.model, holder)
+            holders = {
+                holder: held
+                for holder, held in self._holders(attributes, wanted, group)
+                if holder in movable
+            }
+            for holder in holders:
+                self.holds.touch(self.model, holder)
+                released = True
+            if len(holders) <= _FEW or not self._give_up_all(holders, group, rows):
+                for holder, held in holders.items():
                     self._give_up(holder, group, held, rows)
-                    released = True
         return released
 
     def _holders(
@@ -153,6 +142,46 @@ class Releaser:
                 if keep.get(pk) != tuple(values):
                     yield pk, tuple(values)
 
+    def _give_up_all(
+        self,
+        holders: Mapping[Any, tuple[Any, ...]],
+        group: Group,
+        rows: Sequence[tuple[Any, dict[str, Any]]],
+    ) -> bool:
+        """Let rows of the group (key -> values) go from their values, all of them in the same
+        way, if REMOTE accepts it. Returns whether it does."""
+        field = next(iter(self._own(group)), None)
+        if field is None:
+            return False
+        # Nor may one take what another one of the rows is about to get.
+        taken = {new.get(field.attname) for _, new in rows}
+        values = self._placeholders.many(field, len(holders), taken)
+        if values is None:
+            return False
+        fields = [*self.model._meta.pk_fields, field]
+        writer = TableWriter(self.remote.connection, self.model, fields)
+        writer.prepare_update()
+        try:
+            with transaction.atomic(using=self.remote.side.alias):
+                keys = (key_values(self.model, pk) for pk in holders)
+                writer.update([(*key, one) for key, one in zip(keys, values, strict=True)])
+        except DatabaseError as refused:
+            if is_transient(refused):
+                raise
+            # A check constraint, for example, that not all of them meet.
+            accepted = False
+        else:
+            accepted = True
+        writer.close()
+        return accepted
+
+    def _own(self, group: Group) -> list[Field[Any, Any]]:
+        """The fields of a group by how hard it is to give up their values. One that is skipped
+        is not written again: its value must stay."""
+        skip = self._skip
+        own = [f for f in group.fields if f.name not in skip and f.attname not in skip]
+        return sorted(own, key=reluctance)
+
     def _give_up(
         self,
         pk: Any,
@@ -165,13 +194,11 @@ class Releaser:
         row = self.remote.objects(self.model).filter(pk=pk)
         held = dict(zip(group.fields, values, strict=True))
         error: Exception | None = None
-        # A skipped field is not written again: its value must stay.
-        own = [f for f in group.fields if f.name not in self._skip and f.attname not in self._skip]
-        for field in sorted(own, key=_reluctance):
+        for field in self._own(group):
             # Nor may it take what another one of the rows is about to get.
             free = field.null or isinstance(field, BooleanField)
             wanted = set() if free else {new.get(field.attname) for _, new in rows}
-            for value in self._candidates(field, held[field]):
+            for value in self._placeholders.one(field, held[field]):
                 if value in wanted:
                     continue
                 try:
@@ -190,78 +217,3 @@ class Releaser:
             f"({', '.join(map(repr, values))}) to another row first, and no other value is "
             f"accepted for a moment ({error}). Change one of the rows by hand."
         ) from error
-
-    def _candidates(self, field: Field[Any, Any], held: Any) -> Iterator[Any]:
-        """Values that a row may take for a moment, the likeliest first."""
-        if field.null:
-            yield None
-        if isinstance(field, BooleanField):
-            yield not held
-            return
-        kind: Any = field if field.remote_field is None else field.target_field  # type: ignore[attr-defined]
-        objects = self.remote.objects(self.model)
-        if isinstance(kind, IntegerField) and field.remote_field is None:
-            ends = objects.aggregate(low=Min(field.attname), high=Max(field.attname))
-            yield from (ends["high"] + 1, ends["low"] - 1)
-            used = set(
-                objects.filter(**{f"{field.attname}__range": (0, 200)}).values_list(
-                    field.attname, flat=True
-                )
-            )
-            yield from [number for number in range(201) if number not in used][:20]
-        for _ in range(_TRIES):
-            value = self._random(field)
-            if not objects.filter(**{field.attname: value}).exists():
-                yield value
-
-    def _random(self, field: Field[Any, Any]) -> Any:
-        bits = uuid.uuid4()
-        if field.remote_field is not None:
-            # Put right before the transaction ends; foreign keys are checked then.
-            field = field.target_field  # type: ignore[attr-defined]
-        if isinstance(field, UUIDField):
-            return bits
-        if isinstance(field, CharField | TextField):
-            if (field.max_length or 32) < _SHORT:
-                # Few texts are so short: draw from a large alphabet.
-                return "".join(
-                    chr(0x4E00 + bits.int % 20_000) for _ in range(field.max_length or 1)
-                )
-            return bits.hex[: field.max_length or 32]
-        if isinstance(field, BinaryField):
-            return bits.bytes[: field.max_length or 16]
-        if isinstance(field, IntegerField):
-            kind = field.get_internal_type()
-            low, high = connections[self.remote.side.alias].ops.integer_field_range(kind)
-            low = 0 if low is None else max(low, -(2**31))
-            return low + bits.int % ((high or 2**31 - 1) - low)
-        if isinstance(field, DecimalField):
-            places = field.decimal_places or 0
-            return field.to_python(bits.int % 10 ** min(field.max_digits or 9, 15)).scaleb(-places)
-        if isinstance(field, FloatField):
-            return float(bits.int % 2**52)
-        if isinstance(field, DateTimeField):
-            return field.to_python(f"{_far_date(bits)} 00:00:00+00:00")
-        if isinstance(field, DateField):
-            return field.to_python(_far_date(bits))
-        if isinstance(field, TimeField):
-            return field.to_python(f"00:00:00.{bits.int % 10**6:06}")
-        if isinstance(field, DurationField):
-            return field.to_python(f"0:00:00.{bits.int % 10**6:06}")
-        return field.to_python(bits.hex)
-
-
-def _far_date(bits: uuid.UUID) -> str:
-    number = bits.int
-    return f"{8000 + number % 1900}-{1 + number % 12:02}-{1 + number % 28:02}"
-
-
-def _reluctance(field: Field[Any, Any]) -> int:
-    """How hard it is to give up the value of a field."""
-    if field.null:
-        return 0
-    if field.remote_field is not None:
-        return 3
-    if isinstance(field, BooleanField):
-        return 2
-    return 1

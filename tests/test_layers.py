@@ -48,7 +48,7 @@ LAYERS = [
     ["sql", "remotes.base"],
     ["references"],
     ["remotes.database"],
-    ["counterparts"],
+    ["counterparts", "placeholders"],
     ["rivals"],
     ["companions", "held", "journal", "saving", "translate", "uniques"],
     ["planner", "table"],

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connections
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
-from synchro import DisableSynchroLog, synchronize
+from synchro import DisableSynchroLog, synchronize, uniques
+from synchro.models import ADDITION, CHANGE, ChangeLog
 from tests.compare import assert_same
-from tests.runs import occupy, on_remote
+from tests.runs import LOCAL, REMOTE, occupy, on_remote
 from tests.testapp.models import (
     Author,
     City,
+    Contestant,
     Country,
     Desk,
     Item,
+    Letter,
     Locker,
     Plant,
     Seat,
@@ -26,6 +31,13 @@ from tests.testapp.models import (
 def mode(request):
     with override_settings(SYNCHRO_REPLAY=request.param):
         yield request.param
+
+
+@pytest.fixture(params=[0, 10], ids=["in sets", "one by one"], autouse=True)
+def few(request, monkeypatch):
+    """The tests have few rows."""
+    monkeypatch.setattr(uniques, "_FEW", request.param)
+    return request.param
 
 
 def swap(one, two, field, spare):
@@ -247,3 +259,71 @@ def test_a_value_that_is_given_up_makes_room_without_taking_one_that_is_needed()
     Plant.objects.create(name="new", serial=2)
     synchronize()
     assert_same(Plant)
+
+
+TEXTS = [str(number) for number in range(15)]
+
+
+def rotate(rows, field):
+    """Each row of LOCAL gets the value of the next one; all of them are logged."""
+    model = type(rows[0])
+    values = [getattr(row, field) for row in rows]
+    model._base_manager.all()._raw_delete(LOCAL)
+    for row, value in zip(rows, [*values[1:], values[0]], strict=True):
+        setattr(row, field, value)
+    model._base_manager.bulk_create(rows)
+    ChangeLog.objects.bulk_create(
+        ChangeLog(label=model._meta.label_lower, object_id=str(row.pk), action=CHANGE)
+        for row in rows
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "values"),
+    [
+        (Seat, "position", range(15)),
+        (Plant, "serial", range(-7, 8)),
+        (Plant, "serial", range(2**31 - 15, 2**31)),
+        (Contestant, "place", range(86, 101)),
+        (Contestant, "place", range(85, 100)),
+        (Warehouse, "code", TEXTS),
+        (Country, "code", TEXTS),
+        (Locker, "key_number", TEXTS),
+        (Desk, "number", range(15)),
+        (Letter, "letter", "abcdefghijklmno"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_many_rows_give_their_values_on(model, field, values):
+    """Numbers, texts long and short, what may be missing, what is unique with another value; also
+    where not every value is allowed, or there is none above."""
+    names = {one.name for one in model._meta.concrete_fields}
+    rows = [model(**{field: value}) for value in values]
+    for number, row in enumerate(rows):
+        if "name" in names:
+            row.name = f"name {number}"
+        if model is Locker:
+            row.pk = f"pk {number}"
+    for row in rows:
+        row.save()
+    synchronize()
+    rotate(rows, field)
+    synchronize()
+    assert_same(model)
+
+
+def test_many_rows_give_their_values_up_in_sets(mode, few):
+    if mode == "save" or few:
+        pytest.skip("goes one by one")
+    rows = Seat.objects.bulk_create(Seat(name=str(n), position=n) for n in range(300))
+    rows = list(Seat.objects.order_by("pk"))
+    ChangeLog.objects.bulk_create(
+        ChangeLog(label="testapp.seat", object_id=str(row.pk), action=ADDITION) for row in rows
+    )
+    synchronize()
+    rotate(rows, "position")
+    with CaptureQueriesContext(connections[REMOTE]) as queries:
+        synchronize()
+    assert_same(Seat)
+    about = [query["sql"] for query in queries if "testapp_seat" in query["sql"]]
+    assert len(about) < 20, [sql[:100] for sql in about]
