@@ -156,6 +156,8 @@ def measure(bench: Bench, sizes: list[int], cities: int) -> None:
     bench.compare("deleted", few, "delete_one_by_one", "synchro")
     if not QUICK:
         bench.compare("matched", few, "bulk", "synchro", rounds=bench.fewer)
+        bench.compare("relinked", few, "save", "synchro", rounds=bench.fewer)
+        bench.compare("moved", few, "synchro", rounds=bench.fewer)
         for n in (few, 10 * few):
             bench.compare("delta", n, "synchro", rounds=bench.fewer)
     for n in (100_000,) if QUICK else (2_000, 1_000_000):

@@ -23,13 +23,14 @@ COLUMNS = (
 )
 
 
-def rows(n: int, version: int) -> Iterator[tuple[Any, ...]]:
-    """Items as a table holds them; another version differs in every column but the keys."""
+def rows(n: int, version: int, moved: int = 0) -> Iterator[tuple[Any, ...]]:
+    """Items as a table holds them; another version differs in every column but the keys.
+    ``moved``: how many items further their codes are."""
     for number in range(1, n + 1):
         mixed = (number * 2_654_435_761 + version * 40_503) % 2**32
         yield (
             number,
-            f"item-{number:08d}",
+            f"item-{1 + (number - 1 + moved) % n:08d}",
             f"Item {number} of version {version}, Zürich",
             f"{mixed:08x} " * (1 + mixed % 8),
             1 + (number + version) % CATEGORIES,
@@ -47,7 +48,7 @@ def _execute(alias: str, sql: str, *parameters: Any) -> None:
         cursor.execute(sql, parameters)
 
 
-def _fill(alias: str, n: int, version: int) -> None:
+def _fill(alias: str, n: int, version: int, moved: int = 0) -> None:
     """Categories, labels and items, without links."""
     with transaction.atomic(using=alias):
         Category.objects.using(alias).bulk_create(
@@ -60,15 +61,15 @@ def _fill(alias: str, n: int, version: int) -> None:
         with connections[alias].cursor() as cursor:
             cursor.executemany(
                 f"INSERT INTO shop_item ({', '.join(COLUMNS)}) VALUES ({marks})",
-                list(rows(n, version)),
+                list(rows(n, version, moved)),
             )
     if settings.VENDOR == "postgresql":
         _execute(alias, "SELECT setval('shop_item_id_seq', (SELECT max(id) FROM shop_item))")
 
 
-def _link(alias: str) -> None:
-    """Two labels for each item."""
-    for step in (0, 7):
+def _link(alias: str, moved: int = 0) -> None:
+    """Two labels for each item. ``moved``: how many labels further."""
+    for step in (moved, 7 + moved):
         _execute(
             alias,
             "INSERT INTO shop_item_labels (item_id, label_id) "
@@ -134,6 +135,20 @@ def changed(n: int, *, logged: int | None = None, known: bool = True) -> None:
     _link(LOCAL)
     _log(LOCAL, CHANGE, upto=n if logged is None else logged)
     _log(LOCAL, M2M_CHANGE, upto=n if logged is None else logged)
+
+
+def relinked(n: int) -> None:
+    """Every item has changed, and has other links than on REMOTE."""
+    changed(n)
+    _link(REMOTE, moved=1)
+
+
+def moved(n: int) -> None:
+    """Every item has got the code of the next one, which is unique; there are no links."""
+    _fill(REMOTE, n, 1)
+    _know()
+    _fill(LOCAL, n, 2, moved=1)
+    _log(LOCAL, CHANGE, upto=n)
 
 
 def rows_changed(n: int) -> None:
@@ -248,5 +263,8 @@ def _now(alias: str) -> Any:
 
 STATES = {
     state.__name__: state
-    for state in (*(changed, rows_changed, matched, new, delta, quiet, stocked, deleted, cities),)
+    for state in (
+        *(changed, relinked, moved, rows_changed, matched, new),
+        *(delta, quiet, stocked, deleted, cities),
+    )
 }

@@ -27,6 +27,8 @@ NAMES = {
 }
 STATES = {
     "changed": "every object changed, with new links",
+    "relinked": "every object changed, with other links than before",
+    "moved": "every object has got the unique code of the next one, without links",
     "new": "new objects with links",
     "matched": "the first run, matched by natural key",
     "deleted": "every object deleted",
