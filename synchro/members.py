@@ -8,16 +8,17 @@ to the database in one piece, in the way that each database has for that.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final, Literal, cast
 from uuid import UUID
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, Model, UUIDField, Value
+from django.db.models import BooleanField, F, Field, Func, Model, UUIDField, Value
 from django.db.models.sql.compiler import SQLDeleteCompiler, SQLUpdateCompiler
 
+from synchro.chunks import transposed
 from synchro.fields import KeyField
 from synchro.keys import key_field
 
@@ -77,6 +78,51 @@ class Members(Value):
             )
         # The drivers of MariaDB and MySQL write out a sequence themselves.
         return "%s", [tuple(self.value)]
+
+
+class Among(Func):
+    """Whether some fields have one of many combinations of values, in a condition."""
+
+    def __init__(self, names: Sequence[str], parts: Sequence[Members]) -> None:
+        """``parts``: for each field its values, combination by combination."""
+        super().__init__(*map(F, names), output_field=BooleanField())
+        self.parts = parts
+
+    def as_sql(  # type: ignore[override]
+        self, compiler: Any, connection: Any
+    ) -> tuple[str, Any]:
+        fields, parameters = [], []
+        for field in self.source_expressions:
+            sql, found = compiler.compile(field)
+            fields.append(sql)
+            parameters += found
+        if connection.vendor == "postgresql":
+            marks = ", ".join(f"%s::{part.kind}[]" for part in self.parts)
+            wanted = f"SELECT * FROM unnest({marks})"
+            values: list[Any] = [_array(part.value) for part in self.parts]
+        else:
+            items = ", ".join(f"json_extract(value, '$[{n}]')" for n in range(len(self.parts)))
+            wanted = f"SELECT {items} FROM json_each(%s)"
+            values = [json.dumps(list(zip(*(part.value for part in self.parts), strict=True)))]
+        return f"({', '.join(fields)}) IN ({wanted})", [*parameters, *values]
+
+
+def among(
+    model: type[Model],
+    names: Sequence[str],
+    combinations: Sequence[Sequence[Any]],
+    connection: BaseDatabaseWrapper,
+) -> Among | None:
+    """The condition that fields of a model (by attribute name) have one of some combinations of
+    values; None where the database cannot be asked that way."""
+    if connection.vendor not in ("postgresql", "sqlite"):
+        # MariaDB compares text of JSON by another collation than that of a column.
+        return None
+    parts = [
+        members_of(model, name, values, connection)
+        for name, values in zip(names, transposed(combinations), strict=True)
+    ]
+    return Among(names, parts) if all(isinstance(part, Members) for part in parts) else None
 
 
 def _array(values: list[Any]) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime
 import sqlite3
 from typing import Any
+from unittest import mock
 from uuid import UUID
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.test.utils import CaptureQueriesContext
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from synchro import members
 from synchro.conversion import converter
 from synchro.exceptions import NaturalKeyError
 from synchro.keys import load_object_ids, object_id, object_ids
@@ -22,17 +24,19 @@ from synchro.loading.vendors import FAST, loader
 from synchro.members import Members, members_of
 from synchro.models import CHANGE, ChangeLog
 from synchro.nodes import side
+from synchro.remotes import database
 from synchro.remotes.database import DatabaseEnd
 from synchro.reserving import reserve_keys
 from synchro.sql import TableWriter
 from tests.runs import LOCAL, REMOTE
-from tests.testapp.models import Contestant, Everything, Item, Note, Token
+from tests.testapp.models import Contestant, Everything, Item, Note, Slot, Token
 
 UTC = datetime.UTC
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 # MariaDB refuses those of no version that there is.
 uuids = st.one_of(st.uuids(version=1), st.uuids(version=4))
+places = st.tuples(st.sampled_from(["a", "b'", '"c', "\\", "{d,e}", "ż"]), st.integers(-2, 2))
 columns = {
     "price": st.decimals(-(10**7), 10**7, places=2),
     "real": st.floats(-1e300, 1e300),
@@ -133,6 +137,26 @@ class Ways(TestCase):
         assert texts == [object_id(Token, key) for key in asked]
         assert load_object_ids(Token, texts) == asked
         assert load_object_ids(Token, [key.hex for key in asked]) == asked
+
+    @example(set(), set(), False)
+    @given(st.sets(places, max_size=5), st.sets(places, max_size=5), st.booleans())
+    def test_composite_keys_are_found(self, there, others, in_one_piece):
+        """And no other combinations of their parts."""
+        asked = [*others, *list(there)[:3]]
+        supports = mock.patch.object(members, "supports_members", lambda _: in_one_piece)
+        for alias in (LOCAL, REMOTE):
+            Slot.objects.using(alias).all().delete()
+            Slot.objects.using(alias).bulk_create(Slot(room=r, hour=h) for r, h in there)
+            end = DatabaseEnd(side(alias))
+            with supports, mock.patch.object(database, "_COMBINATIONS_PER_QUERY", 2):
+                assert end.existing(Slot, asked) == there & {*asked}
+                assert {pk for (pk,) in end.rows(Slot, asked, [])} == there & {*asked}
+                found = end.among(Slot, "pk", asked)
+                assert set(found.values_list("pk", flat=True)) == there & {*asked}
+                assert found.update(title="x") == len(there & {*asked})
+                found._raw_delete(alias)
+            left = Slot.objects.using(alias).values_list("pk", flat=True)
+            assert set(left) == there - {*asked}
 
     @given(st.lists(st.tuples(columns["real"], columns["data"], texts), min_size=2, max_size=5))
     def test_what_rows_share_is_stored_in_each_of_them(self, found):

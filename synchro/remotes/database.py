@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.db.models import (
+    CompositePrimaryKey,
     Exists,
     Field,
     ManyToManyField,
@@ -34,7 +35,7 @@ from synchro.graph import (
 )
 from synchro.keys import NaturalKey, NaturalLookup, field_at
 from synchro.keysets import KeySet
-from synchro.members import Members, are_exact, members, members_of
+from synchro.members import Among, Members, among, are_exact, members, members_of
 from synchro.nodes import Side
 from synchro.remotes.base import AmbiguousKey, End, Source
 from synchro.transient import is_lost, is_transient
@@ -47,9 +48,7 @@ _ROWS_PER_KEY = 4
 
 def key_chunks(pks: Iterable[Any]) -> Iterator[list[Any]]:
     """Primary keys in portions that one query can hold on every database."""
-    pks = list(pks)
-    composite = bool(pks) and isinstance(pks[0], tuple)
-    yield from batched(pks, _COMBINATIONS_PER_QUERY if composite else _KEYS_PER_QUERY)
+    yield from batched(pks, _KEYS_PER_QUERY)
 
 
 class DatabaseEnd(End):
@@ -63,8 +62,22 @@ class DatabaseEnd(End):
 
     def among(self, model: type[Model], name: str, values: Collection[Any]) -> QuerySet[Any]:
         """The rows of a model whose field (by attribute name, or ``pk``) has one of the values."""
+        if name == "pk" and isinstance(model._meta.pk, CompositePrimaryKey):
+            return self.objects(model).filter(self._composite_in(model, list(values)))
         wanted = members_of(model, name, values, self.connection)
         return self.objects(model).filter(**{f"{name}__in": wanted})
+
+    def _composite_in(self, model: type[Model], pks: list[Any]) -> Among | Q:
+        """The condition that a composite primary key is one of these."""
+        if not pks:
+            return Q(pk__in=[])
+        names = [field.attname for field in model._meta.pk_fields]
+        condition = among(model, names, pks, self.connection)
+        if condition is not None:
+            return condition
+        # To SQLite that is a tree of conditions, which may not be deep.
+        size = _KEYS_PER_QUERY if self.connection.vendor == "mysql" else _COMBINATIONS_PER_QUERY
+        return Q(*(Q(pk__in=some) for some in batched(pks, size)), _connector=Q.OR)
 
     def objects(self, model: type[Model]) -> QuerySet[Any]:
         """All rows of a model, past any manager of its own."""
