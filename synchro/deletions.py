@@ -298,10 +298,9 @@ class Deleter:
 
     def _delete_rows(self, model: type[Model], deletions: dict[Any, Deletion]) -> None:
         alias = self.remote.side.alias
-        rows = self.remote.objects(model)
         if needs_delete(model):
             for chunk in key_chunks(deletions):
-                for instance in rows.filter(pk__in=chunk):
+                for instance in self.remote.among(model, "pk", chunk):
                     deletion = deletions[instance.pk]
                     # A parent's row in another table has its own place in the plan, if it goes.
                     options = {"keep_parents": True} if model._meta.parents else {}
@@ -316,7 +315,7 @@ class Deleter:
                         raise self._refused(model, deletion, cause) from error
             return
         for chunk in key_chunks(deletions):
-            rows.filter(pk__in=chunk)._raw_delete(alias)
+            self.remote.among(model, "pk", chunk)._raw_delete(alias)
 
     def _clear_the_way(
         self, model: type[Model], relation: Relation, deletions: dict[Any, Deletion]

@@ -288,7 +288,7 @@ def _relate(
         changes.setdefault(owner, ([], []))[1].append(there)
     with transaction.atomic(using=remote.side.alias):
         for chunk in batched(changes, conf.batch_size):
-            for instance in remote.objects(model).filter(pk__in=chunk):
+            for instance in remote.among(model, "pk", chunk):
                 manager: Any = getattr(instance, field.name)
                 more, fewer = changes[instance.pk]
                 if fewer:

@@ -106,12 +106,14 @@ class Releaser:
                 for holder, held in self._holders(attributes, wanted, group)
                 if holder in movable
             }
-            for holder in holders:
+            released |= bool(holders)
+            if len(holders) > _FEW and self._give_up_all(holders, group, rows):
+                for holder in holders:
+                    self.holds.touch(self.model, holder)
+                continue
+            for holder, held in holders.items():
                 self.holds.touch(self.model, holder)
-                released = True
-            if len(holders) <= _FEW or not self._give_up_all(holders, group, rows):
-                for holder, held in holders.items():
-                    self._give_up(holder, group, held, rows)
+                self._give_up(holder, group, held, rows)
         return released
 
     def _holders(
@@ -177,9 +179,9 @@ class Releaser:
 
     def _own(self, group: Group) -> list[Field[Any, Any]]:
         """The fields of a group by how hard it is to give up their values. One that is skipped
-        is not written again: its value must stay."""
-        skip = self._skip
-        own = [f for f in group.fields if f.name not in skip and f.attname not in skip]
+        is not written again: its value must stay. And by its primary key a row is found."""
+        fixed = {field.attname for field in self.model._meta.pk_fields} | self._skip
+        own = [f for f in group.fields if f.name not in fixed and f.attname not in fixed]
         return sorted(own, key=reluctance)
 
     def _give_up(

@@ -22,6 +22,7 @@ from tests.testapp.models import (
     Locker,
     Plant,
     Seat,
+    Ticket,
     Truck,
     Warehouse,
 )
@@ -327,3 +328,19 @@ def test_many_rows_give_their_values_up_in_sets(mode, few):
     assert_same(Seat)
     about = [query["sql"] for query in queries if "testapp_seat" in query["sql"]]
     assert len(about) < 20, [sql[:100] for sql in about]
+
+
+def test_rows_keep_their_composite_keys_while_they_give_up_what_is_unique_with_a_part():
+    for number in range(15):
+        Ticket.objects.create(tenant=1, number=number, code=f"code {number}")
+    synchronize()
+    tickets = list(Ticket.objects.order_by("number"))
+    codes = [ticket.code for ticket in tickets]
+    with DisableSynchroLog():
+        Ticket.objects.all().delete()
+    for ticket, code in zip(tickets, [*codes[1:], codes[0]], strict=True):
+        ticket.code = code
+        ticket.save(force_insert=True)
+    synchronize()
+    found = on_remote(Ticket).order_by("number").values_list("tenant", "number", "code")
+    assert list(found) == [(1, number, f"code {(number + 1) % 15}") for number in range(15)]

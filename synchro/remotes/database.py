@@ -141,8 +141,8 @@ class DatabaseEnd(End):
             )
             for chunk in key_chunks(pks):
                 dangling = (
-                    self.objects(model)
-                    .filter(pk__in=chunk, **{f"{field.attname}__isnull": False})
+                    self.among(model, "pk", chunk)
+                    .filter(**{f"{field.attname}__isnull": False})
                     .exclude(Exists(there))
                 )
                 for value in dangling.values_list(field.attname, flat=True)[:1]:

@@ -22,10 +22,13 @@ __all__ = [
     "Mail",
     "Nickname",
     "Phrase",
+    "Rack",
     "Reluctant",
     "Reminder",
     "Sheet",
+    "Shelf",
     "Step",
+    "Ticket",
     "Town",
     "Word",
 ]
@@ -206,3 +209,29 @@ class Appointment(models.Model):
     name = models.CharField(max_length=20)
     start = models.DateTimeField()
     room = models.IntegerField(default=0)
+
+
+class Ticket(models.Model):
+    """A part of the key is unique together with something else."""
+
+    pk = models.CompositePrimaryKey("tenant", "number")
+    tenant = models.IntegerField()
+    number = models.IntegerField()
+    code = models.CharField(max_length=20)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "code"], name="testapp_ticket_code")
+        ]
+
+
+class Rack(models.Model):
+    name = models.CharField(max_length=20)
+
+
+class Shelf(models.Model):
+    """A composite key that leads to another row."""
+
+    pk = models.CompositePrimaryKey("rack_id", "number")
+    rack = models.ForeignKey(Rack, models.CASCADE)
+    number = models.IntegerField()
