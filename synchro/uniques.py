@@ -214,8 +214,9 @@ class Releaser:
                 else:
                     return
         names = ", ".join(field.name for field in group.fields)
+        because = "" if error is None else f" ({error})"
         raise ReplayError(
             f"{alias!r}: {self.model._meta.label} {pk} there has to give up its {names} "
             f"({', '.join(map(repr, values))}) to another row first, and no other value is "
-            f"accepted for a moment ({error}). Change one of the rows by hand."
+            f"accepted for a moment{because}. Change one of the rows by hand."
         ) from error

@@ -17,6 +17,7 @@ from tests.testapp.models import Item, Label, Note, Paper
 
 UTC = datetime.UTC
 MOMENT = datetime.datetime(2021, 12, 11, 10, 9, 8, 765432, tzinfo=UTC)
+AN_HOUR = datetime.timedelta(hours=1)
 LANGUAGES = ["en", "pl", "de", "es", "fr", "ar", "zh-hans"]
 
 
@@ -30,6 +31,18 @@ def test_a_run_moves_it_forward():
     synchronize()
     assert options.last_check >= logged_at
     assert timezone.is_aware(options.last_check)
+
+
+def test_it_is_the_newest_time_of_what_a_run_has_read():
+    """Times need not be in the order of the log."""
+    for hours in (2, 1, 3):
+        Note.objects.create(name="a")
+        newest = ChangeLog.objects.latest("pk")
+        ChangeLog.objects.filter(pk=newest.pk).update(date=MOMENT + hours * AN_HOUR)
+    Note.objects.create(name="b")
+    ChangeLog.objects.filter(pk=ChangeLog.objects.latest("pk").pk).update(date=MOMENT)
+    synchronize()
+    assert options.last_check == MOMENT + 3 * AN_HOUR
 
 
 def test_it_never_moves_back():

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from django.db import connections
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from synchro import DisableSynchroLog, synchronize, uniques
+from synchro.exceptions import SynchroError
+from synchro.holds import Holds
 from synchro.models import ADDITION, CHANGE, ChangeLog
+from synchro.nodes import side
+from synchro.remotes.database import DatabaseEnd
 from tests.compare import assert_same
 from tests.runs import LOCAL, REMOTE, occupy, on_remote
 from tests.testapp.models import (
@@ -344,3 +350,17 @@ def test_rows_keep_their_composite_keys_while_they_give_up_what_is_unique_with_a
     synchronize()
     found = on_remote(Ticket).order_by("number").values_list("tenant", "number", "code")
     assert list(found) == [(1, number, f"code {(number + 1) % 15}") for number in range(15)]
+
+
+def test_what_is_unique_within_the_key_alone_cannot_be_given_up(mode):
+    """The message says what to do, also where REMOTE was not even asked."""
+    Ticket.objects.create(tenant=1, number=2, code="a")
+    synchronize()
+    number = Ticket._meta.get_field("number")
+    releaser = uniques.Releaser(DatabaseEnd(side(REMOTE)), Ticket, Holds(tolerant=False))
+    with (
+        mock.patch.object(uniques, "unique_groups", lambda _: (uniques.Group((number,)),)),
+        pytest.raises(SynchroError, match=r"its number \(2\).* accepted for a moment\. Change"),
+    ):
+        releaser.release([((1, 3), {"number": 2})], {(1, 2)})
+    assert on_remote(Ticket).get().pk == (1, 2)
