@@ -14,7 +14,7 @@ from django.db.models import Model
 
 from synchro import log
 from synchro.chunks import batched
-from synchro.collapsed import Collapse, Collapsed, LinkTime
+from synchro.collapsed import Collapsed, LinkTime
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
 from synchro.differ import value_of
@@ -71,9 +71,9 @@ class Audit:
         wanted = {concrete(model) for model in conf.models if self.takes(model._meta.label_lower)}
         return [model for model in in_order(wanted) if not model._meta.auto_created]
 
-    def changes(self) -> Collapse:
+    def changes(self) -> dict[str, dict[str, Collapsed]]:
         """What differs, or exists only on LOCAL."""
-        found: Collapse = {}
+        found: dict[str, dict[str, Collapsed]] = {}
         for model in self.models():
             label = model._meta.label_lower
             done = 0

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
+from contextlib import suppress
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
-from synchro.keytimes import are_many, microseconds, time_of
+from synchro.changes import Changes
+from synchro.keysets import KeySet
 from synchro.models import ADDITION, DELETION, M2M_CHANGE
+
+T = TypeVar("T")
 
 
 class LogRows(NamedTuple):
@@ -23,6 +36,25 @@ class LogRows(NamedTuple):
     origins: Sequence[str]
     dates: Sequence[datetime]
     """When they were logged here."""
+
+    def some(self, at: Sequence[int]) -> LogRows:
+        """The rows at some positions, in their order."""
+        columns: Any = (_some(column, at) for column in self)
+        return LogRows(*columns)
+
+
+def _some(column: Sequence[T], at: Sequence[int]) -> Sequence[T]:
+    return column if len(at) == len(column) else [column[number] for number in at]
+
+
+def positions(values: Sequence[T]) -> Iterable[tuple[T, Sequence[int]]]:
+    """Which values there are, in the order of their first ones, and where."""
+    if values and values.count(values[0]) == len(values):
+        return [(values[0], range(len(values)))]
+    found: dict[T, list[int]] = {}
+    for at, value in enumerate(values):
+        found.setdefault(value, []).append(at)
+    return found.items()
 
 
 class LinkTime(NamedTuple):
@@ -84,16 +116,6 @@ class Collapsed:
         if key is not None:
             self.key = key
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the object was only made or changed, or its links, and all of it here."""
-        return (
-            self.written == (self.made is not None)
-            and not (self.deleted or self.recreated or self.origin or self.key is not None)
-            and (self.made is None or self.made.tzinfo is UTC)
-            and not any(link.origin or link.made.tzinfo is not UTC for link in self.links)
-        )
-
     def forget_what_came_from(self, uid: str) -> None:
         """Drop what the other node made itself: it is not sent back there."""
         if self.origin == uid:
@@ -106,110 +128,180 @@ class Collapsed:
         return next((link for link in self.links if link.field == field), None)
 
 
-_CELL: Final = 64
-_MASK: Final = 2**_CELL - 1
-_BIAS: Final = 2**62
-
-
-def _cell(time: datetime, added: bool = False) -> int:
-    """A time in UTC, and one bit, as 63 bits that are not all 0."""
-    return (microseconds(time) << 1 | added) + _BIAS
-
-
-def _time(cell: int) -> datetime:
-    return time_of(cell - _BIAS >> 1)
+Key = int | str
+"""What names an object in the log: its ``object_id``, as a number if that is the text of one."""
 
 
 class Objects(MutableMapping[str, Collapsed]):
-    """What happened to many objects, by object_id, in the order of the log. Objects that were only
-    made or changed, and linked, take little memory: their entries are made when they are asked
-    for, and to change such an entry changes nothing here."""
+    """What happened to the objects of one model, by object_id.
 
-    def __init__(self, entries: MutableMapping[str, Collapsed]) -> None:
-        """``entries`` are used up."""
-        self._entries: dict[str, Collapsed | int] = {}
-        """What is no plain change; or one number of cells of 64 bits, from its end: when the
-        object was changed, and whether it was added, and when its links were, by field; 0 where
-        they were not."""
-        self._shifts: dict[str, int] = {}
-        """Many-to-many field -> before how many bits its cell ends."""
-        for text in list(entries):
-            self[text] = entries.pop(text)
+    Most were only made or changed, or their links: of these there are times by key and no entries,
+    which are made when they are asked for; to change such an entry changes nothing here.
+    """
 
-    def add(
-        self, text: str, action: int, made: datetime, field: str, key: str | None, origin: str
-    ) -> None:
-        """Take in the next log row, in the order of the log."""
-        entry = self._entries.get(text, 0)
-        if isinstance(entry, Collapsed):
-            entry.add(action, made, field, key, origin)
-        elif action == DELETION or origin or key is not None or made.tzinfo is not UTC:
-            unpacked = self._entries[text] = self._unpacked(entry)
-            unpacked.add(action, made, field, key, origin)
-        elif action == M2M_CHANGE:
-            self._entries[text] = self._linked(entry, field, made)
-        else:
-            added = entry & 1 if entry & _MASK else action == ADDITION
-            self._entries[text] = entry >> _CELL << _CELL | _cell(made, bool(added))
+    def __init__(self, entries: Mapping[str, Collapsed] = MappingProxyType({})) -> None:
+        self.written = Changes()
+        """The objects that were made or changed, but for those that have an entry."""
+        self.links: dict[str, Changes] = {}
+        """Those whose links were, by many-to-many field."""
+        self.entries: dict[Key, Collapsed] = {}
+        """The objects of which there is more to be said: they were deleted, for example."""
+        self._added = KeySet()
+        """Of those written, the ones that REMOTE does not know: see ``Collapsed.added``."""
+        self._natural_keys: dict[Key, str] = {}
+        self.update(entries)
+
+    def add(self, rows: LogRows) -> None:
+        """Take in the next log rows of the model, in the order of the log."""
+        keys = _keys_of(rows.object_ids)
+        odd = self.entries.keys() & {*keys} if self.entries else set()
+        if DELETION in rows.actions:
+            pairs = zip(keys, rows.actions, strict=True)
+            odd |= {key for key, action in pairs if action == DELETION}
+        if odd:
+            changes = zip(*rows[2:-1], strict=True)
+            for key, change in zip(keys, changes, strict=True):
+                if key in odd:
+                    self._entry(key).add(*change)
+            rest = [at for at, key in enumerate(keys) if key not in odd]
+            keys, rows = _some(keys, rest), rows.some(rest)
+        # Links have nothing to do with the other changes, nor those in one field with others.
+        parts = [
+            field if action == M2M_CHANGE else None
+            for action, field in zip(rows.actions, rows.fields, strict=True)
+        ]
+        for part, at in positions(parts):
+            some, rows_of_part = _some(keys, at), rows.some(at)
+            if part is None:
+                self._note_more(some, rows_of_part)
+                self.written.update(_changes(some, rows_of_part))
+            else:
+                changed = self.links.setdefault(part, Changes())
+                changed.update(_changes(some, rows_of_part))
+
+    def _note_more(self, keys: Sequence[Key], rows: LogRows) -> None:
+        """Note what changes do not say of objects that are written."""
+        if ADDITION in rows.actions:
+            # The first row tells. What came from elsewhere is known elsewhere.
+            added: dict[Key, bool] = {}
+            for key, action, origin in zip(keys, rows.actions, rows.origins, strict=True):
+                added.setdefault(key, action == ADDITION and not origin)
+            before = {*self.written.inside(added)}
+            self._added.update(key for key in added if added[key] and key not in before)
+        if rows.keys.count(None) < len(keys):
+            pairs = zip(keys, rows.keys, strict=True)
+            self._natural_keys.update((key, text) for key, text in pairs if text is not None)
 
     def forget_added(self) -> None:
         """Have it that REMOTE may know all of them."""
-        for text, entry in self._entries.items():
-            if isinstance(entry, Collapsed):
-                entry.added = False
-            else:
-                self._entries[text] = entry >> 1 << 1
+        self._added = KeySet()
+        for entry in self.entries.values():
+            entry.added = False
 
     def forget_what_came_from(self, uid: str) -> None:
-        """Drop what the other node made itself. (What is plain was made here.)"""
-        for entry in self._entries.values():
-            if isinstance(entry, Collapsed):
-                entry.forget_what_came_from(uid)
+        """Drop what the other node made itself: it is not sent back there."""
+        for changes in (self.written, *self.links.values()):
+            for key in [key for key, origin in changes.origin.items() if origin == uid]:
+                changes.discard(key)
+        self._forget_empty_fields()
+        for entry in self.entries.values():
+            entry.forget_what_came_from(uid)
 
-    def _linked(self, entry: int, field: str, time: datetime) -> int:
-        shift = self._shifts.setdefault(field, (len(self._shifts) + 1) * _CELL)
-        return entry & ~(_MASK << shift) | _cell(time) << shift
+    def _entry(self, key: Key) -> Collapsed:
+        """The entry of an object, which is kept from now on."""
+        if key not in self.entries:
+            entry = self._made_of(key)
+            self._discard(key)
+            self.entries[key] = entry
+        return self.entries[key]
 
-    def _unpacked(self, entry: int) -> Collapsed:
-        found = Collapsed()
-        own = entry & _MASK
-        if own:
-            found.written, found.added, found.made = True, bool(own & 1), _time(own)
-        if entry > _MASK:
-            found.links = tuple(
-                LinkTime(field, _time(cell), "")
-                for field, shift in self._shifts.items()
-                if (cell := entry >> shift & _MASK)
-            )
-        return found
+    def _made_of(self, key: Key) -> Collapsed:
+        """An entry, of what there is instead of one."""
+        entry = Collapsed()
+        if key in self.written:
+            entry.written, entry.added = True, key in self._added
+            entry.made = self.written.made[key]
+            entry.origin = self.written.origin.get(key, "")
+            entry.key = self._natural_keys.get(key)
+        entry.links = tuple(
+            LinkTime(field, changes.made[key], changes.origin.get(key, ""))
+            for field, changes in self.links.items()
+            if key in changes
+        )
+        return entry
+
+    def _discard(self, key: Key) -> None:
+        self.entries.pop(key, None)
+        self._natural_keys.pop(key, None)
+        self._added.discard(key)
+        for changes in (self.written, *self.links.values()):
+            changes.discard(key)
+        self._forget_empty_fields()
+
+    def _forget_empty_fields(self) -> None:
+        for field in [field for field, changes in self.links.items() if not changes]:
+            del self.links[field]
+
+    def _parts(self) -> list[Collection[Key]]:
+        return [self.entries, self.written, *self.links.values()]
+
+    def _keys(self) -> Iterator[Key]:
+        before: list[Collection[Key]] = []
+        for part in self._parts():
+            yield from (key for key in part if not any(key in other for other in before))
+            before.append(part)
 
     def __getitem__(self, text: str) -> Collapsed:
-        entry = self._entries[text]
-        return entry if isinstance(entry, Collapsed) else self._unpacked(entry)
+        if text not in self:
+            raise KeyError(text)
+        key = _key_of(text)
+        return self.entries.get(key) or self._made_of(key)
 
     def __setitem__(self, text: str, entry: Collapsed) -> None:
-        if not entry.is_plain:
-            self._entries[text] = entry
-            return
-        number = 0 if entry.made is None else _cell(entry.made, entry.added)
-        for link in entry.links:
-            number = self._linked(number, link.field, link.made)
-        self._entries[text] = number
+        self._discard(_key_of(text))
+        self.entries[_key_of(text)] = entry
 
     def __delitem__(self, text: str) -> None:
-        del self._entries[text]
+        if text not in self:
+            raise KeyError(text)
+        self._discard(_key_of(text))
 
     def __contains__(self, text: object) -> bool:
-        return text in self._entries
+        key = _key_of(str(text))
+        return any(key in part for part in self._parts())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return map(str, self._keys())
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(1 for _ in self._keys())
 
 
-Collapse = dict[str, MutableMapping[str, Collapsed]]
+def _changes(keys: Sequence[Key], rows: LogRows) -> Changes:
+    found = Changes(dict(zip(keys, rows.made, strict=True)))
+    if any(rows.origins):
+        newest = dict(zip(keys, rows.origins, strict=True))
+        found.origin = {key: origin for key, origin in newest.items() if origin}
+    return found
+
+
+def _keys_of(texts: Sequence[str]) -> Sequence[Key]:
+    with suppress(ValueError):
+        numbers = list(map(int, texts))
+        if list(map(str, numbers)) == texts:
+            return numbers
+    return list(map(_key_of, texts))
+
+
+def _key_of(text: str) -> Key:
+    with suppress(ValueError):
+        number = int(text)
+        if str(number) == text:
+            return number
+    return text
+
+
+Collapse = dict[str, Objects]
 """label -> object_id -> what happened to the object."""
 
 
@@ -220,52 +312,22 @@ def collapse(portions: Iterable[LogRows], onto: Collapse | None = None) -> Colla
     added to the entries in ``onto``, which are older.
     """
     found: Collapse = {} if onto is None else onto
-    links: tuple[LinkTime, ...] = ()
-    last: str | None = None
-    objects: MutableMapping[str, Collapsed] = {}
     for rows in portions:
-        # The columns but for ``dates``, which say nothing of the object.
-        for label, text, *change in zip(*rows[:-1], strict=True):
-            if label != last:
-                last = label
-                objects = found.setdefault(label, {})
-            if isinstance(objects, Objects):
-                objects.add(text, *change)
-                continue
-            collapsed = objects.get(text)
-            if collapsed is None:
-                if are_many(objects):
-                    objects = found[label] = Objects(objects)
-                    objects.add(text, *change)
-                    continue
-                collapsed = objects[text] = Collapsed()
-            collapsed.add(*change)
-            if collapsed.links == links:
-                # Often they are those of the object before, and kept in memory once.
-                collapsed.links = links
-            else:
-                links = collapsed.links
+        for label, at in positions(rows.labels):
+            found.setdefault(label, Objects()).add(rows.some(at))
     return found
 
 
 def forget_added(collapse: Collapse) -> None:
     """Have it that REMOTE may know all objects."""
     for objects in collapse.values():
-        if isinstance(objects, Objects):
-            objects.forget_added()
-        else:
-            for entry in objects.values():
-                entry.added = False
+        objects.forget_added()
 
 
 def forget_what_came_from(collapse: Collapse, uid: str) -> None:
     """Drop what the other node made itself: it is not sent back there."""
     for objects in collapse.values():
-        if isinstance(objects, Objects):
-            objects.forget_what_came_from(uid)
-        else:
-            for entry in objects.values():
-                entry.forget_what_came_from(uid)
+        objects.forget_what_came_from(uid)
 
 
 class Logged:
@@ -277,7 +339,7 @@ class Logged:
         self._read = read
         self._next: Collapse | None = read()
         self.labels = list(self._next)
-        self.more: Collapse = {}
+        self.more: Mapping[str, Mapping[str, Collapsed]] = {}
         """What was not logged, but found otherwise. Kept."""
 
     def __bool__(self) -> bool:
@@ -289,7 +351,7 @@ class Logged:
         if found is None:
             found = self._read()
         for label, objects in self.more.items():
-            known = found.setdefault(label, {})
+            known = found.setdefault(label, Objects())
             for text, change in objects.items():
                 known.setdefault(text, change)
         return found

@@ -13,6 +13,7 @@ from typing import Any
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import ForeignKey, Model
 
+from synchro.changes import Changes
 from synchro.chunks import batched, transposed
 from synchro.conf import conf
 from synchro.conflicts import RemoteChange
@@ -34,7 +35,7 @@ from synchro.graph import (
 from synchro.holds import Holds
 from synchro.keys import load_object_id
 from synchro.models import REMOTE_NEWER, VANISHED
-from synchro.plan import Agenda, Changes, Skipped
+from synchro.plan import Agenda, Skipped
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.rivals import Rivals

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db.models import Field, ManyToManyField, Model
 
+from synchro.changes import Changes
 from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.conversion import holds_plain_json
@@ -29,7 +30,7 @@ from synchro.graph import (
 )
 from synchro.keys import load_key, natural_lookup, object_id
 from synchro.names import model_named
-from synchro.plan import Agenda, Changes, Deletion
+from synchro.plan import Agenda, Deletion
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.translate import Awaited, Translator

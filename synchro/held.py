@@ -16,7 +16,7 @@ from django.db.models import Model, QuerySet
 
 from synchro import log
 from synchro.chunks import batched
-from synchro.collapsed import Collapse, Collapsed, LogRows
+from synchro.collapsed import Collapse, Collapsed, LogRows, Objects
 from synchro.exceptions import NaturalKeyError, SynchroError
 from synchro.graph import automatic_links, identity
 from synchro.holds import ON_PURPOSE, Cause, Holds, Part
@@ -169,7 +169,7 @@ class HeldChanges:
         """What waits, as the log told it."""
         found: Collapse = {}
         for seed in self._seeds:
-            objects = found.setdefault(seed.label, {})
+            objects = found.setdefault(seed.label, Objects())
             collapsed = objects.setdefault(seed.object_id, Collapsed())
             collapsed.add(*seed.change)
             collapsed.recreated |= seed.recreated
@@ -320,7 +320,7 @@ class HeldChanges:
         assert model is not None
         text = object_id(model, one.pk)
         name = (one.label, text, one.field)
-        collapsed = changes.get(one.label, {}).get(text) or Collapsed()
+        collapsed = changes.get(one.label, Objects()).get(text) or Collapsed()
         made, origin = _made(one.field, collapsed)
         return name, (
             self.node,

@@ -10,6 +10,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 
 from synchro.ahead import Ahead
+from synchro.changes import Changes
 from synchro.counterparts import Counterparts
 from synchro.graph import has_automatic_key, identity
 from synchro.keys import object_ids
@@ -17,7 +18,7 @@ from synchro.loading.base import Load
 from synchro.log import stored, stored_all
 from synchro.models import DELETION, ChangeLog
 from synchro.nodes import Side, peer
-from synchro.plan import Changes, Deletion
+from synchro.plan import Deletion
 from synchro.references import References
 from synchro.sealing import Sealed
 from synchro.sql import insertion

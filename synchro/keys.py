@@ -405,14 +405,15 @@ def _is_uuid(model: type[Model]) -> bool:
     return type(key_field(cast(Any, model._meta.pk))) is UUIDField
 
 
-def load_object_ids(model: type[Model], texts: Sequence[str]) -> list[Any]:
-    """The primary keys in texts made by ``object_id``; raises NaturalKeyError if one is
-    unreadable."""
-    if texts and _is_number(model):
+def load_object_ids(model: type[Model], keys: Sequence[str | int]) -> list[Any]:
+    """The primary keys in texts made by ``object_id``, or in numbers that stand for their texts;
+    raises NaturalKeyError if one is unreadable."""
+    if keys and _is_number(model):
         with suppress(ValueError, TypeError):
-            numbers = list(map(int, texts))
+            numbers = list(map(int, keys))
             _ = _checked(min(numbers)), _checked(max(numbers))
             return numbers
+    texts = list(map(str, keys))
     if _is_uuid(model):
         with suppress(ValueError, TypeError, AttributeError):
             return list(map(UUID, texts))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapp
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from synchro.keysets import are_whole_numbers, consecutive
+from synchro.keysets import consecutive
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -41,23 +41,6 @@ def time_of(microseconds: int) -> datetime:
 def _are_utc(times: Iterable[datetime]) -> bool:
     """Whether times are such as they will be when they have been packed."""
     return all(time.tzinfo is UTC for time in times)
-
-
-def packed(times: Mapping[Any, datetime]) -> bytes | None:
-    """Some hundred or more, in sixteen bytes each; None if these are no whole numbers and times
-    as databases have them. (One object, and not a small one: a small one that lies between many
-    that are given back keeps all of their memory.)"""
-    if not are_whole_numbers(times) or not _are_utc(times.values()):
-        return None
-    return array("q", [*times, *map(microseconds, times.values())]).tobytes()
-
-
-def unpacked(data: bytes) -> dict[Any, datetime]:
-    """What ``packed`` has packed."""
-    numbers = array("q")
-    numbers.frombytes(data)
-    half = len(numbers) // 2
-    return dict(zip(numbers[:half], map(time_of, numbers[half:]), strict=True))
 
 
 def are_close(times: Mapping[Any, datetime]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import ManyToManyField, Model
 
+from synchro.changes import Changes
 from synchro.chunks import batched
 from synchro.conf import conf
 from synchro.exceptions import ReplayError
@@ -17,7 +18,6 @@ from synchro.halving import settle
 from synchro.holds import ADVICE
 from synchro.loading.base import Load
 from synchro.models import M2M_CHANGE, NEEDS_HELD, REFUSED
-from synchro.plan import Changes
 from synchro.receivers import needs_link_signals
 from synchro.remotes.database import DatabaseEnd, key_chunks
 from synchro.sql import TableWriter

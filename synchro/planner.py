@@ -5,16 +5,18 @@ Only keys are read here (primary keys, foreign keys, natural keys), set by set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.db.models import ForeignKey, ManyToManyField, Model
 
+from synchro.changes import Changes
 from synchro.chunks import batched
-from synchro.collapsed import Collapse, Collapsed
+from synchro.collapsed import Collapse, Collapsed, Key, Objects
 from synchro.companions import Companions
 from synchro.conf import conf
 from synchro.counterparts import Counterparts
@@ -39,15 +41,8 @@ from synchro.keys import (
     natural_lookup,
     object_id,
 )
-from synchro.keytimes import are_many
 from synchro.models import NEEDS_HELD, UNREADABLE
-from synchro.plan import (
-    Agenda,
-    Changes,
-    Deletion,
-    Deletions,
-    Portions,
-)
+from synchro.plan import Agenda, Deletion, Deletions
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.rivals import Rivals
@@ -56,49 +51,58 @@ from synchro.rivals import Rivals
 class _Wanted:
     """What the log has of one model, by primary key on LOCAL."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, objects: Objects, pks: Callable[[Sequence[Key]], list[Any]], now: datetime
+    ) -> None:
+        """``pks``: the primary keys that keys of the log stand for, None for what stands for
+        none."""
+        self._pks = pks
+        self._objects = objects
         self.gone: dict[Any, Collapsed] = {}
-        self.written = Portions()
         self.vanished: set[Any] = set()
-        """Of these, the ones that are not there."""
+        """Of what was written, what is not there."""
         self.recreated: dict[Any, datetime] = {}
         """Objects that were deleted and made again, all of their links with them, and when."""
-        self.links: dict[str, Portions] = {}
-        """By many-to-many field."""
+        self._written = Changes()
+        """What ``objects`` has entries of."""
+        self._links: dict[str, Changes] = {}
+        """And of their links, by many-to-many field."""
+        for keys in batched(list(objects.entries), conf.batch_size):
+            for pk, entry in zip(pks(keys), map(objects.entries.pop, keys), strict=True):
+                if pk is not None:
+                    self._add(pk, entry, now)
         self.all_links = Changes()
         """Of all many-to-many fields: the log has no name."""
+        for part in self._links_in(""):
+            self.all_links.update(part)
 
-    def add(
-        self, found: Iterable[tuple[Any, Collapsed]], now: datetime, *, of_many: bool = False
-    ) -> None:
-        """Add a portion, perhaps of many; what has no key is left out."""
-        written = Changes()
-        by_field: dict[str, Changes] = {}
-        for pk, change in found:
-            if pk is None:
-                continue
-            made = change.made or now
-            if change.deleted:
-                self.gone[pk] = change
-            if change.written:
-                written.put(pk, made, change.origin, recreated=change.recreated)
-            if change.recreated:
-                self.recreated[pk] = made
-            for link in change.links:
-                links = by_field.get(link.field)
-                if links is None:
-                    links = by_field[link.field] = Changes()
-                links.put(pk, link.made, link.origin)
-        self.written.put(written, pack=of_many)
-        for name, links in by_field.items():
-            if name:
-                self.links.setdefault(name, Portions()).put(links, pack=of_many)
-            else:
-                self.all_links.update(links)
+    def _add(self, pk: Any, entry: Collapsed, now: datetime) -> None:
+        made = entry.made or now
+        if entry.deleted:
+            self.gone[pk] = entry
+        if entry.written:
+            self._written.put(pk, made, entry.origin, recreated=entry.recreated)
+        if entry.recreated:
+            self.recreated[pk] = made
+        for link in entry.links:
+            self._links.setdefault(link.field, Changes()).put(pk, link.made, link.origin)
 
-    def of(self, name: str) -> Portions:
-        """What is to be done with the links in one field, in portions."""
-        named = self.links.pop(name, Portions())
+    @property
+    def fields(self) -> set[str]:
+        """The many-to-many fields that the log names."""
+        return {*self._objects.links, *self._links}
+
+    def written(self) -> Iterator[Changes]:
+        """What is to be written, in portions, each of which is handed over."""
+        return self._by_pk(self._objects.written, self._written)
+
+    def has_links(self, name: str) -> bool:
+        """Whether there is anything to be done with the links in one field."""
+        return bool(self.all_links or self.recreated or name in self.fields)
+
+    def links(self, name: str) -> Iterator[Changes]:
+        """What is to be done with the links in one field, in portions, each handed over."""
+        named = self._links_in(name)
         if not self.all_links and not self.recreated:
             return named
         found = Changes()
@@ -106,10 +110,17 @@ class _Wanted:
             found.update(part)
         for pk, made in self.recreated.items():
             found.put(pk, made, logged=False)
-        portions = Portions()
-        for chunk in batched(list(found), conf.batch_size):
-            portions.put(found.take(chunk))
-        return portions
+        return found.portions(conf.batch_size)
+
+    def _links_in(self, name: str) -> Iterator[Changes]:
+        links = self._objects.links.pop(name, Changes()), self._links.pop(name, Changes())
+        return self._by_pk(*links)
+
+    def _by_pk(self, logged: Changes, others: Changes) -> Iterator[Changes]:
+        """Portions of changes by keys of the log, and of others."""
+        for part in logged.portions(conf.batch_size):
+            yield part.renamed(self._pks(list(part)))
+        yield from others.portions(conf.batch_size)
 
 
 class Planner:
@@ -165,20 +176,17 @@ class Planner:
                 for text in objects:
                     self.holds.add_unread(label, text, error)
                 continue
-            wanted = by_model[model] = _Wanted()
-            of_many = are_many(objects)
-            for texts in batched(list(objects), conf.batch_size):
-                pks = self._pks_or_held(model, label, texts)
-                found = zip(pks, map(objects.pop, texts), strict=True)
-                wanted.add(found, self.now, of_many=of_many)
+            pks = partial(self._pks_or_held, model, label)
+            by_model[model] = _Wanted(objects, pks, self.now)
         return by_model
 
-    def _pks_or_held(self, model: type[Model], label: str, texts: list[str]) -> list[Any]:
-        """The primary keys in texts of the log; None where one cannot be read, which is held."""
+    def _pks_or_held(self, model: type[Model], label: str, keys: Sequence[Key]) -> list[Any]:
+        """The primary keys that keys of the log stand for; None where one cannot be read, which
+        is held."""
         with suppress(NaturalKeyError):
-            return load_object_ids(model, texts)
+            return load_object_ids(model, keys)
         pks: list[Any] = []
-        for text in texts:
+        for text in map(str, keys):
             try:
                 pks.append(self._pk(model, text))
             except PlanError as error:
@@ -355,7 +363,7 @@ class Planner:
     # -- writes
 
     def _plan_writes(self, model: type[Model], wanted: _Wanted) -> None:
-        for changes in wanted.written:
+        for changes in wanted.written():
             present = self.source.existing(model, changes)
             for pk in [pk for pk in changes if pk not in present]:
                 wanted.vanished.add(pk)
@@ -379,12 +387,11 @@ class Planner:
 
     def _plan_links(self, model: type[Model], wanted: _Wanted) -> None:
         skip = skipped_fields(model)
-        self._check_links(model, wanted.links)
+        self._check_links(model, wanted.fields)
         fields = {field.name: field for field in automatic_links(model) if field.name not in skip}
         for name, field in fields.items():
-            links = wanted.of(name)
-            if links:
-                self._link(model, field, links, wanted.vanished)
+            if wanted.has_links(name):
+                self._link(model, field, wanted.links(name), wanted.vanished)
 
     @staticmethod
     def _check_links(model: type[Model], logged: Iterable[str]) -> None:
@@ -402,7 +409,7 @@ class Planner:
         self,
         model: type[Model],
         field: ManyToManyField[Any, Any],
-        links: Portions,
+        links: Iterable[Changes],
         vanished: set[Any],
     ) -> None:
         other = concrete(field.related_model)

@@ -9,6 +9,7 @@ from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Field, ForeignKey, Model
 
+from synchro.changes import Changes
 from synchro.counterparts import Counterparts
 from synchro.exceptions import NaturalKeyError
 from synchro.graph import (
@@ -21,7 +22,6 @@ from synchro.graph import (
     target,
 )
 from synchro.keys import load_object_id, object_id
-from synchro.plan import Changes
 from synchro.remotes.base import Source
 
 Row = dict[str, Any]

@@ -10,13 +10,13 @@ from django.db import DatabaseError
 from django.db.models import Field, Model
 
 from synchro.ahead import Ahead
+from synchro.changes import Changes
 from synchro.counterparts import Counterparts
 from synchro.exceptions import SynchroError
 from synchro.graph import family
 from synchro.holds import Holds
 from synchro.journal import Journal
 from synchro.loading.base import Load
-from synchro.plan import Changes
 from synchro.remotes.base import Source
 from synchro.remotes.database import DatabaseEnd
 from synchro.results import Done

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.db.models import Model
 
+from synchro.changes import Changes
 from synchro.exceptions import PlanError, ReplayError
 from synchro.graph import (
     foreign_keys,
@@ -24,7 +25,6 @@ from synchro.holds import ADVICE
 from synchro.keys import natural_lookup
 from synchro.keysets import KeySet
 from synchro.models import ADDITION, CHANGE, NEEDS_HELD
-from synchro.plan import Changes
 from synchro.receivers import needs_save
 from synchro.saving import ObjectSaver
 from synchro.table import RemoteTable, Rows

@@ -1,4 +1,4 @@
-"""The changes of a plan beside a plain dictionary of them."""
+"""Changes beside a plain dictionary of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synchro import keytimes
-from synchro.plan import Changes
+from synchro.changes import Changes
 
 keys = st.integers(0, 5)
 changes = st.tuples(
@@ -25,6 +25,11 @@ steps = st.one_of(
     st.tuples(st.just("update"), st.dictionaries(keys, changes)),
     st.tuples(st.just("take"), st.lists(keys, unique=True)),
 )
+
+
+def of_many(number):
+    """So many are packed, even if they have no company."""
+    return mock.patch.multiple(keytimes, MANY=number, _CROWD=0)
 
 
 def made_of(plain):
@@ -52,7 +57,7 @@ def plain_of(found):
 @given(st.lists(steps))
 def test_changes_are_those_of_a_dictionary(many, story):
     """Few of them in its order; many are packed, and come by their keys."""
-    with mock.patch.object(keytimes, "MANY", many):
+    with of_many(many):
         check(story, in_order=many > 1)
 
 
@@ -77,3 +82,33 @@ def check(story, *, in_order):
         assert plain_of(found) == plain
         if in_order:
             assert list(found) == list(plain)
+
+
+@pytest.mark.parametrize("many", [0, 20_000])
+@given(st.dictionaries(keys, changes), st.integers(1, 4))
+def test_changes_are_handed_over_in_portions(many, plain, size):
+    with of_many(many):
+        found = Changes()
+        found.update(made_of(plain))
+        parts = list(found.portions(size))
+    assert all(0 < len(part) <= size for part in parts)
+    together = {}
+    for part in parts:
+        together.update(plain_of(part))
+    assert together == plain
+    assert sum(map(len, parts)) == len(plain)
+
+
+@given(st.dictionaries(keys, changes), st.lists(st.none() | keys, min_size=6))
+def test_changes_get_other_keys(plain, names):
+    """Of two that get the same key, the later one counts; None is left out."""
+    found = made_of(plain)
+    renamed = dict(zip(plain, names, strict=False))
+    expected = {new: plain[old] for old, new in renamed.items() if new is not None}
+    assert plain_of(found.renamed([renamed[key] for key in found])) == expected
+    assert plain_of(found) == plain
+
+
+def test_changes_that_keep_their_keys_are_the_same():
+    found = made_of({1: (datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), "", False, True)})
+    assert found.renamed([1]) is found

@@ -27,6 +27,7 @@ LAYERS = [
         "schema",
     ],
     ["keytimes", "suspend", "legacy", "transient"],
+    ["changes"],
     ["checkpoint", "fate", "graph", "keys"],
     ["names"],
     ["conf", "models", "takeover"],

@@ -15,20 +15,21 @@ from hypothesis.extra.django import TestCase
 
 from synchro import keytimes, log
 from synchro.asis import AsIs, time_reader
+from synchro.changes import Changes
 from synchro.chunks import batched, transposed
 from synchro.collapsed import (
     Collapsed,
     Logged,
     LogRows,
+    Objects,
     collapse,
     forget_added,
     forget_what_came_from,
 )
 from synchro.conversion import converter
 from synchro.keysets import KeyList, KeyPairs, KeySet
-from synchro.keytimes import KeyTimes, are_close, packed, unpacked
+from synchro.keytimes import KeyTimes, are_close
 from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, ChangeLog
-from synchro.plan import Changes, Portions
 from synchro.sealing import unnumbered
 from tests.runs import LOCAL, REMOTE
 from tests.testapp.models import Everything, Note
@@ -180,15 +181,6 @@ def test_only_keys_that_are_close_together_are_packed(monkeypatch):
         assert not are_close(others)
 
 
-@given(many_times)
-def test_times_that_wait_are_those_that_were_packed(times):
-    data = packed(times)
-    if data is None:
-        assert not all(type(key) is int and -(2**63) <= key < 2**63 for key in times)
-    else:
-        assert list(unpacked(data).items()) == list(times.items())
-
-
 def test_a_later_change_takes_the_place_of_an_earlier_one():
     changes, later = Changes(), Changes()
     first, second = (datetime.datetime(2026, 1, day, tzinfo=datetime.UTC) for day in (1, 2))
@@ -199,22 +191,6 @@ def test_a_later_change_takes_the_place_of_an_earlier_one():
     assert changes.times([1, 2]) == [second, first]
     assert changes.inside([1, 2, 3]) == [1, 2]
     assert (changes.origin, changes.recreated, changes.unlogged) == ({2: "elsewhere"}, {2}, {2})
-
-
-@often
-@given(st.lists(many_times), st.sets(keys))
-def test_portions_come_as_they_were_put(parts, recreated):
-    portions, plain = Portions(), []
-    for number, times in enumerate(parts):
-        changes = Changes()
-        for key, time in times.items():
-            changes.put(key, time, recreated=key in recreated)
-        portions.put(changes, pack=bool(number % 3))
-        if times:
-            plain.append((list(times.items()), recreated & times.keys()))
-    assert bool(portions) is bool(plain)
-    assert [(list(part.made.items()), part.recreated) for part in portions] == plain
-    assert not portions
 
 
 class Times(TestCase):
@@ -319,9 +295,10 @@ def in_portions(rows: list[Any], size: int) -> list[LogRows]:
 # In UTC, a second hour of the same name does not exist.
 here = moments.map(lambda time: time.replace(fold=0))
 fields = st.sampled_from(["labels", "readers", ""])
+texts = st.sampled_from(["1", "2", "-3", "007", "a"])
 plain_rows = st.builds(
     log_row,
-    st.sampled_from("abc"),
+    texts,
     st.sampled_from([ADDITION, CHANGE, M2M_CHANGE, M2M_CHANGE]),
     here,
     fields,
@@ -330,63 +307,91 @@ plain_rows = st.builds(
 )
 odd_rows = st.builds(
     log_row,
-    st.sampled_from("abc"),
+    texts,
     st.sampled_from([ADDITION, CHANGE, M2M_CHANGE, DELETION, DELETION]),
     st.one_of(here, moments.map(lambda time: time.astimezone(ZoneInfo("Europe/Warsaw")))),
     fields,
-    st.sampled_from([None, "[]"]),
-    st.sampled_from(["", "remote"]),
+    st.sampled_from([None, "[]", "[1]"]),
+    st.sampled_from(["", "remote", "third"]),
 )
 log_rows = st.one_of(plain_rows, plain_rows, plain_rows, plain_rows, odd_rows)
 
 
-def told(objects: Any) -> list[Any]:
-    """All that the entries of objects say."""
-    return [
-        (
-            text,
+def one_by_one(rows: list[Any]) -> dict[str, Collapsed]:
+    """What the log says of objects, taken in row by row."""
+    entries: dict[str, Collapsed] = {}
+    for _label, text, *change, _date in rows:
+        entries.setdefault(text, Collapsed()).add(*change)
+    return entries
+
+
+def told(objects: Any) -> dict[str, Any]:
+    """All that the entries of objects say; nothing of the objects that nothing is left of."""
+    names = [name for name in Collapsed.__slots__ if name != "links"]
+    return {
+        text: (
             sorted(map(str, entry.links)),
-            *(str(getattr(entry, name)) for name in Collapsed.__slots__ if name != "links"),
+            # Else there is nobody of whom that could be said.
+            [str(getattr(entry, name)) for name in names]
+            if entry.written or entry.deleted
+            else [],
         )
         for text, entry in objects.items()
-    ]
+        if entry.written or entry.deleted or entry.links
+    }
 
 
 @often
 @given(
     st.one_of(st.just([]), st.lists(log_rows, max_size=2)),
     st.lists(log_rows, min_size=1, max_size=12),
-    st.sampled_from([0, 0, 1, 2]),
+    st.sampled_from([10**9, 0, 1, 2]),
     st.sampled_from([1, 2, 12]),
     st.booleans(),
     st.booleans(),
 )
-def test_the_log_of_many_objects_says_what_that_of_few_does(seeds, rows, many, size, over, back):
-    """Entries are packed at once, later, or not at all; some are there before."""
-    packed_as = []
-    for number in (10**9, many):
-        with mock.patch.object(keytimes, "MANY", 10**9):
-            older = collapse(in_portions(seeds, 2))
-        with mock.patch.object(keytimes, "MANY", number):
-            found = collapse(in_portions(rows, size), onto=older)
-        if over:
-            forget_added(found)
-        if back:
-            forget_what_came_from(found, "remote")
-        packed_as.append(found.get("testapp.paper", {}))
-    few, packs = packed_as
-    assert isinstance(few, dict)
-    assert told(packs) == told(few)
-    assert len(packs) == len(few)
-    for text in list(few):
-        assert text in packs
-        entries = [told({text: objects.pop(text)}) for objects in packed_as]
-        assert entries[0] == entries[1]
-        assert text not in packs
+def test_the_log_in_columns_says_what_its_rows_do(seeds, rows, many, size, over, back):
+    """Times are packed at once, later, or not at all; some entries are there before."""
+    with mock.patch.multiple(keytimes, MANY=many, _CROWD=0):
+        found = collapse(
+            in_portions(rows, size), onto={"testapp.paper": Objects(one_by_one(seeds))}
+        )
+    plain = one_by_one([*seeds, *rows])
+    if over:
+        forget_added(found)
+        for entry in plain.values():
+            entry.added = False
+    if back:
+        forget_what_came_from(found, "remote")
+        for entry in plain.values():
+            entry.forget_what_came_from("remote")
+    objects = found["testapp.paper"]
+    assert told(objects) == told(plain)
+    assert all(objects.links.values())
+    assert len(objects) == len(list(objects))
+    for text in told(plain):
+        assert text in objects
+        assert told({text: objects.pop(text)}) == told({text: plain[text]})
+        assert text not in objects
         # Nothing is left of it.
-        packs.setdefault(text, Collapsed())
-        assert told(packs)[-1] == told({text: Collapsed()})[0]
-        del packs[text]
+        assert told({text: objects.setdefault(text, Collapsed())}) == {}
+        del objects[text]
+    assert told(objects) == {}
+    for text in list(objects):
+        del objects[text]
+    again = collapse(in_portions(rows, size), onto={"testapp.paper": objects})
+    assert told(again["testapp.paper"]) == told(one_by_one(rows))
+
+
+@often
+@given(st.lists(log_rows, min_size=1, max_size=12), st.sampled_from([1, 2, 12]))
+def test_labels_are_told_apart(rows, size):
+    labels = ["testapp.paper", "testapp.note"]
+    named = [(labels[number % 3 % 2], *row[1:]) for number, row in enumerate(rows)]
+    found = collapse(in_portions(named, size))
+    for label in labels:
+        own = one_by_one([row for row in named if row[0] == label])
+        assert told(found.get(label, {})) == told(own)
 
 
 def test_what_the_log_has_can_be_taken_again():
@@ -395,7 +400,7 @@ def test_what_the_log_has_can_be_taken_again():
 
     def read() -> Any:
         reads.append(1)
-        return {"testapp.note": {"1": Collapsed()}}
+        return {"testapp.note": Objects({"1": Collapsed()})}
 
     logged = Logged(read)
     first = logged.take()
