@@ -91,7 +91,8 @@ def _log(alias: str, action: int, *, upto: int, origin: str = "", key: str = "NU
         "INSERT INTO synchro_changelog (content_type_id, label, object_id, date, action, field, "
         f"{_quoted(alias, 'key')}, origin) SELECT %s, 'shop.item', {_as_text('id')}, "
         f"{_AT_SOME_TIME[settings.VENDOR]}, %s, %s, {key}, %s "
-        "FROM shop_item WHERE id <= %s ORDER BY id",
+        # By its whole name: to PostgreSQL "id" is the text above, by which 10 comes before 2.
+        "FROM shop_item WHERE id <= %s ORDER BY shop_item.id",
         *(content_type, action, field, origin, upto),
     )
 

@@ -170,6 +170,18 @@ def members(
     return values
 
 
+def ends_of(field: Field[Any, Any], values: Collection[Any]) -> tuple[int, int] | None:
+    """The first and the last one of some values, two or more, if these are all the whole numbers
+    between them; None if not, or if the field holds other values. Where keys are many they often
+    are, and no database need be told each of them."""
+    if len(values) < 2 or type(key_field(field)) not in NUMBERS or _types(values) != {int}:
+        return None
+    first, last = min(values), max(values)
+    if not -(2**63) <= first <= last < 2**63 or last - first >= len(values):
+        return None
+    return (first, last) if last - first + 1 == len(set(values)) else None
+
+
 _hex: Final = attrgetter("hex")
 
 
@@ -195,5 +207,10 @@ def members_of(
     model: type[Model], name: str, values: Collection[Any], connection: BaseDatabaseWrapper
 ) -> Any:
     """Like ``members``, for the field of a model with this name or attribute name."""
+    return members(field_of(model, name), values, connection)
+
+
+def field_of(model: type[Model], name: str) -> Field[Any, Any]:
+    """The field of a model with this name or attribute name, or ``pk``."""
     field: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
-    return members(field, values, connection)
+    return cast("Field[Any, Any]", field)

@@ -91,6 +91,20 @@ class Ways(TestCase):
         Note.objects.bulk_create(Note(name=name) for name in names)
         assert find(Note, "name", names) == set(Note.objects.filter(name__in=names))
 
+    @example([1, 1, 3], [1, 2, 3])
+    @example([2**63 - 2, 2**63 - 1], [2**63 - 1])
+    @given(st.lists(st.integers(-2, 5), max_size=6), st.lists(st.integers(-3, 6), max_size=6))
+    def test_whole_numbers_one_after_the_other_are_found_like_others(self, asked, there):
+        Everything.objects.using(REMOTE).all().delete()
+        Everything.objects.using(REMOTE).bulk_create(
+            Everything(code=str(number), big=value) for number, value in enumerate(there)
+        )
+        end = DatabaseEnd(side(REMOTE))
+        for locks in (True, False):
+            found = end.among(Everything, "big", asked, locks=locks)
+            values = sorted(found.values_list("big", flat=True))
+            assert values == sorted(value for value in there if value in asked)
+
     @given(st.lists(texts, max_size=5), st.lists(texts, max_size=5))
     def test_keys_as_text_are_compared_exactly(self, there, others):
         ChangeLog.objects.all().delete()
@@ -460,6 +474,13 @@ def test_a_set_of_plain_keys_is_one_parameter():
     assert isinstance(members_of(Note, "pk", [1, 2], connections[LOCAL]), Members)
     assert isinstance(members_of(Item, "pk", ["a"], connections[LOCAL]), Members)
     assert isinstance(members_of(Token, "pk", [UUID(int=1)], connections[LOCAL]), Members)
+
+
+@pytest.mark.parametrize("name", ["pk", "number"])
+@pytest.mark.parametrize("values", [[3, 1, 2], {5, 6}, [-1, 0, 1, 1]])
+def test_of_whole_numbers_one_after_the_other_the_ends_are_asked_for(name, values):
+    rows = DatabaseEnd(side(REMOTE)).among(Note, name, values, locks=False)
+    assert rows.query.sql_with_params()[1] == (min(values), max(values))
 
 
 @pytest.mark.parametrize("values", [["a"], [1], [UUID(int=1), "a"], [None, UUID(int=1)]])

@@ -35,7 +35,16 @@ from synchro.graph import (
 )
 from synchro.keys import NaturalKey, NaturalLookup, field_at
 from synchro.keysets import KeySet
-from synchro.members import Among, Members, among, are_exact, members, members_of
+from synchro.members import (
+    Among,
+    Members,
+    among,
+    are_exact,
+    ends_of,
+    field_of,
+    members,
+    members_of,
+)
 from synchro.nodes import Side
 from synchro.remotes.base import AmbiguousKey, End, Source
 from synchro.transient import is_lost, is_transient
@@ -60,10 +69,20 @@ class DatabaseEnd(End):
         self.locks = locks and self.connection.features.has_select_for_update
         self._locked: dict[type[Model], KeySet] = {}
 
-    def among(self, model: type[Model], name: str, values: Collection[Any]) -> QuerySet[Any]:
-        """The rows of a model whose field (by attribute name, or ``pk``) has one of the values."""
+    def among(
+        self, model: type[Model], name: str, values: Collection[Any], *, locks: bool = True
+    ) -> QuerySet[Any]:
+        """The rows of a model whose field (by attribute name, or ``pk``) has one of the values.
+        ``locks``: whether they will be locked, changed or deleted: from InnoDB's lock on a range
+        nobody else could add rows."""
         if name == "pk" and isinstance(model._meta.pk, CompositePrimaryKey):
             return self.objects(model).filter(self._composite_in(model, list(values)))
+        ends = None
+        if not locks or self.connection.vendor != "mysql":
+            ends = ends_of(field_of(model, name), values)
+        if ends is not None:
+            first, last = ends
+            return self.objects(model).filter(**{f"{name}__gte": first, f"{name}__lte": last})
         wanted = members_of(model, name, values, self.connection)
         return self.objects(model).filter(**{f"{name}__in": wanted})
 
@@ -141,7 +160,7 @@ class DatabaseEnd(End):
             )
             for chunk in key_chunks(pks):
                 dangling = (
-                    self.among(model, "pk", chunk)
+                    self.among(model, "pk", chunk, locks=False)
                     .filter(**{f"{field.attname}__isnull": False})
                     .exclude(Exists(there))
                 )
@@ -154,7 +173,7 @@ class DatabaseEnd(End):
     def existing(self, model: type[Model], pks: Iterable[Any]) -> set[Any]:
         found: set[Any] = set()
         for chunk in key_chunks(set(pks)):
-            rows = self.among(model, "pk", chunk)
+            rows = self.among(model, "pk", chunk, locks=False)
             if are_exact(model, chunk):
                 # Mostly all of them are there, or none: that is less to read than all the keys.
                 # (Text that is found may be spelled in another way.)
@@ -182,7 +201,7 @@ class DatabaseEnd(End):
             else:
                 wanted.append(name)
         for chunk in key_chunks(pks):
-            yield from self.among(model, "pk", chunk).values_list(*wanted)
+            yield from self.among(model, "pk", chunk, locks=False).values_list(*wanted)
 
     def passes_through(self, field: Field[Any, Any], target: End) -> bool:
         return isinstance(target, DatabaseEnd) and passes_through(
@@ -194,14 +213,14 @@ class DatabaseEnd(End):
     ) -> Iterator[tuple[Any, Any]]:
         near, far = (end.attname for end in ends(field))
         for chunk in key_chunks(pks):
-            rows = self.among(through(field), near, chunk)
+            rows = self.among(through(field), near, chunk, locks=False)
             yield from rows.values_list(near, far)
 
     def linked(self, field: ManyToManyField[Any, Any], pks: Iterable[Any]) -> set[Any]:
         near, far = (end.attname for end in ends(field))
         found: set[Any] = set()
         for chunk in key_chunks(pks):
-            rows = self.among(through(field), near, chunk)
+            rows = self.among(through(field), near, chunk, locks=False)
             found.update(rows.order_by().values_list(far, flat=True).distinct())
         return found
 
@@ -261,7 +280,7 @@ class DatabaseEnd(End):
     def by_field(self, model: type[Model], name: str, values: Iterable[Any]) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         for chunk in batched(values, _KEYS_PER_QUERY):
-            rows = self.among(model, name, chunk)
+            rows = self.among(model, name, chunk, locks=False)
             found.update(rows.values_list(name, key_attribute(model)))
         return found
 
@@ -325,7 +344,7 @@ class DatabaseSource(DatabaseEnd, Source):
 
     def instances(self, model: type[Model], pks: Iterable[Any]) -> Iterator[Model]:
         for chunk in key_chunks(pks):
-            yield from self.among(model, "pk", chunk)
+            yield from self.among(model, "pk", chunk, locks=False)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -66,6 +66,39 @@ def test_rows_that_a_run_is_to_write_are_locked_on_remote_before_it_writes_them(
     assert seen == [False, False, False]
 
 
+def test_others_can_add_rows_while_a_run_goes_on_under_repeatable_read():
+    """To lock keys one after the other as a range would lock the gap behind them."""
+    if connections[REMOTE].vendor != "mysql":
+        pytest.skip("only InnoDB locks gaps")
+    # Of a few rows the database would look at all.
+    Parcel.objects.using(REMOTE).bulk_create(Parcel(name="there") for _ in range(500))
+    parcels = [Parcel.objects.create(name=str(n)) for n in range(3)]
+    synchronize()
+    for parcel in parcels:
+        parcel.save()
+    added = []
+
+    def add():
+        with connections[REMOTE].cursor() as cursor:
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
+        return Parcel.objects.using(REMOTE).create(name="another").pk
+
+    def look(sender, instance, using, **kwargs):
+        if using == REMOTE and instance.name == "0":
+            added.append(elsewhere(add))
+
+    connection = connections[REMOTE]
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    pre_save.connect(look, sender=Parcel)
+    try:
+        synchronize()
+    finally:
+        pre_save.disconnect(look, sender=Parcel)
+        connection.close()
+    assert len(added) == 1
+
+
 def test_a_run_does_not_wait_for_open_writers_under_repeatable_read():
     connection = connections[LOCAL]
     if connection.vendor != "mysql":
