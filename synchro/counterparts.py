@@ -6,7 +6,7 @@ for the whole run (keys only); None stands for an object that REMOTE lacks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from django.db.models import CompositePrimaryKey, ForeignKey, Model
@@ -28,6 +28,8 @@ from synchro.keysets import KeyPairs
 from synchro.keytimes import are_many
 from synchro.references import References
 from synchro.remotes.base import AmbiguousKey, End, Source
+
+Link = ForeignKey[Any, Any]
 
 Existing = Callable[[type[Model], Iterable[Any]], set[Any]]
 """Which primary keys of a model have a row on REMOTE."""
@@ -273,12 +275,13 @@ class Counterparts:
         if lookup is None or not pks:
             return {}
         gone = self.tombstones.get(model, {})
-        for index, link in enumerate(self._links(lookup)):
+        links = self._links(lookup)
+        for index, link in enumerate(links):
             if link is not None:
                 values = [gone[pk][index] for pk in pks if pk in gone]
                 self.resolve(target(link), [value for value in values if value is not None])
         wanted: dict[Any, NaturalKey | None] = {
-            pk: self._key_there(lookup, gone[pk]) for pk in pks if pk in gone
+            pk: self._key_there(links, gone[pk]) for pk in pks if pk in gone
         }
         wanted.update(self._natural_keys(lookup, pks))
         there = {pk: key for pk, key in wanted.items() if key is not None}
@@ -334,11 +337,14 @@ class Counterparts:
                 )
             return keys
         rows = list(self.source.rows(lookup.model, pks, lookup.fields))
-        for index, link in enumerate(self._links(lookup)):
+        links = self._links(lookup)
+        if not any(links):
+            return {row[0]: row[1:] for row in rows}
+        for index, link in enumerate(links):
             if link is not None:
                 values = [row[index + 1] for row in rows if row[index + 1] is not None]
                 self.resolve(target(link), values)
-        return {pk: self._key_there(lookup, tuple(values)) for pk, *values in rows}
+        return {row[0]: self._key_there(links, row[1:]) for row in rows}
 
     def _instance_there(self, instance: Model) -> Any:
         model = concrete(type(instance))
@@ -346,7 +352,7 @@ class Counterparts:
         return self.get(model, instance.pk)
 
     @staticmethod
-    def _links(lookup: NaturalLookup) -> list[ForeignKey[Any, Any] | None]:
+    def _links(lookup: NaturalLookup) -> list[Link | None]:
         """The parts of a natural key that are foreign keys themselves (``country``)."""
         links = {
             name: field
@@ -356,10 +362,11 @@ class Counterparts:
         }
         return [links.get(name) for name in lookup.fields or ()]
 
-    def _key_there(self, lookup: NaturalLookup, key: NaturalKey) -> NaturalKey | None:
-        """A natural key as it is on REMOTE; None if it points at something that REMOTE lacks."""
+    def _key_there(self, links: Sequence[Link | None], key: NaturalKey) -> NaturalKey | None:
+        """A natural key as it is on REMOTE; None if it points at something that REMOTE lacks.
+        ``links``: the parts of it that are foreign keys; empty if it is none of fields."""
         there = []
-        for value, link in zip(key, self._links(lookup) or [None] * len(key), strict=True):
+        for value, link in zip(key, links or [None] * len(key), strict=True):
             if link is not None and value is not None:
                 self.resolve(target(link), [value])
                 value = self.get(target(link), value)

@@ -41,6 +41,12 @@ class Journal:
         self.ahead = ahead
         """REMOTE writes its log and references while Python goes on: nobody reads them here."""
 
+    def prepare(self, models: Iterable[type[Model]]) -> None:
+        """Have REMOTE asked at once what is needed to write down anything of models: later it is
+        busy."""
+        if self.remote.has_tables:
+            ContentType.objects.db_manager(self.remote.alias).get_for_models(*models)
+
     def refer(self, model: type[Model], pairs: dict[Any, Any]) -> None:
         """Write down LOCAL key -> REMOTE key of rows that were made, where keys may differ."""
         if identity(model) is not model:

@@ -63,6 +63,10 @@ class Agenda:
     """Rows on REMOTE (by primary key there) that were deleted on LOCAL but are newer on REMOTE."""
     skipped: list[Skipped] = field(default_factory=list)
 
+    def models(self) -> set[type[Model]]:
+        """The models that anything is done with."""
+        return {*self.writes, *(model for model, _field in self.links), *self.deletions}
+
     def size(self) -> int:
         """How many rows, changes of links and deletions there are."""
         parts: list[Sized] = [*self.writes.values(), *self.links.values()]

@@ -114,13 +114,11 @@ class References:
         do it ahead, perhaps not at once."""
         written = self._written[model]
         certain = written.pick(pairs)
-        texts = {
-            object_id(model, pk): object_id(model, remote_pk)
-            for pk, remote_pk in pairs.items()
-            if certain[pk] != remote_pk
-        }
-        if not texts:
+        new = [pk for pk, remote_pk in pairs.items() if certain[pk] != remote_pk]
+        if not new:
             return
+        there = object_ids(model, [pairs[pk] for pk in new])
+        texts = dict(zip(object_ids(model, new), there, strict=True))
         if not self.remote.has_tables:
             self._later.setdefault(model, {}).update(texts)
             return

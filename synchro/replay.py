@@ -58,6 +58,7 @@ def replay(
         writes=plan.writes,
         careful=careful,
     )
+    journal.prepare(plan.models())
     for model, changes in plan.writes.items():
         anew = [pk for pk in changes if pk in changes.recreated] if changes.recreated else []
         again = [key for key in counterparts.of(model, anew).values() if key is not None]
