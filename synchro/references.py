@@ -13,7 +13,7 @@ from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
-from django.db.models import Model, QuerySet
+from django.db.models import F, Model, QuerySet
 
 from synchro.ahead import Ahead
 from synchro.chunks import batched, transposed
@@ -39,6 +39,8 @@ class References:
         self._gone: dict[type[Model], list[str]] = {}
         self._empty: dict[tuple[str, type[Model]], bool] = {}
         """Whether there is no reference in a database, as far as this run has not made any."""
+        self._may_be_same: dict[type[Model], bool] = {}
+        """Whether all references of a model that REMOTE has told were of equal keys."""
         self._saved: dict[type[Model], tuple[KeySet, KeySet]] = {}
         """The keys, on LOCAL and on REMOTE, of the references that this run has made."""
         self._written: defaultdict[type[Model], KeyPairs] = defaultdict(KeyPairs)
@@ -64,10 +66,12 @@ class References:
         for chunk in batched(ids, _IDS_PER_QUERY):
             older: dict[str, str] = {}
             if not self._is_empty(self.local, model):
-                older = dict(self._pairs(self._on_local(model), here, there, chunk))
+                older = dict(
+                    self._among(self._on_local(model), here, chunk).values_list(here, there)
+                )
             newer: dict[str, str] = {}
             if model in self._saved or not self._is_empty(self.remote, model):
-                newer = dict(self._pairs(self._on_remote(model), there, here, chunk))
+                newer = self._on_remote_of(model, there, here, chunk)
             if not older and all(mine == other for mine, other in newer.items()):
                 # The common case, in short.
                 same = {ids[text]: ids[text] for text in newer}
@@ -95,17 +99,28 @@ class References:
         self._written[model].update(certain)
         return found
 
+    def _on_remote_of(
+        self, model: type[Model], column: str, other: str, ids: list[str]
+    ) -> dict[str, str]:
+        """What REMOTE's table has of keys in a column: the keys in the other one."""
+        rows = self._among(self._on_remote(model), column, ids)
+        if self._may_be_same.get(model, True):
+            # Where one database began as a copy of the other, all keys are the same on both sides:
+            # that is less to read than the keys.
+            if rows.filter(**{column: F(other)}).count() == len(ids):
+                return dict(zip(ids, ids, strict=True))
+            self._may_be_same[model] = False
+        return dict(rows.values_list(column, other))
+
     def certain(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, Any]:
         """LOCAL key -> REMOTE key, of references that REMOTE's own table is known to have; None
         of others."""
         return self._written[model].pick(pks)
 
     @staticmethod
-    def _pairs(
-        rows: QuerySet[Reference], column: str, other: str, ids: list[str]
-    ) -> QuerySet[Reference, tuple[str, str]]:
+    def _among(rows: QuerySet[Reference], column: str, ids: list[str]) -> QuerySet[Reference]:
         wanted = members_of(Reference, column, ids, connections[rows.db])
-        return rows.filter(**{f"{column}__in": wanted}).values_list(column, other)
+        return rows.filter(**{f"{column}__in": wanted})
 
     def save(
         self, model: type[Model], pairs: Mapping[Any, Any], ahead: Ahead | None = None

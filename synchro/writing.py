@@ -171,8 +171,8 @@ class ModelWriter:
         """The rows on LOCAL, attribute -> value, with keys as they are on REMOTE."""
         names = [field.attname for field in self.table.fields]
         rows = {
-            pk: dict(zip(names, values, strict=True))
-            for pk, *values in self.work.source.rows(
+            row[0]: dict(zip(names, row[1:], strict=True))
+            for row in self.work.source.rows(
                 self.model, pks, names, unconverted=self.table.unconverted
             )
         }
