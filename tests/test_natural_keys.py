@@ -14,7 +14,13 @@ from django.test.utils import CaptureQueriesContext
 
 import synchro
 import synchro.core
-from synchro import NaturalKeyModel, NaturalManager, keytimes, synchronize
+from synchro import (
+    DisableSynchroLog,
+    NaturalKeyModel,
+    NaturalManager,
+    keytimes,
+    synchronize,
+)
 from synchro.exceptions import SynchroError
 from synchro.keys import natural_lookup
 from synchro.nodes import side
@@ -32,6 +38,7 @@ from tests.testapp.models import (
     Reading,
     Shouted,
     Street,
+    Town,
     Truck,
     Twin,
     Vehicle,
@@ -215,6 +222,27 @@ def test_many_keys_of_several_values_are_one_question(others):
     here = {(s.name, s.city.name, "Polska"): [s.pk] for s in streets if s.name == s.city.name}
     assert found == here
     assert len(queries) == (3 if others else 1)
+
+
+def test_a_foreign_key_in_a_natural_key_is_told_as_remote_has_it():
+    """The keys of its targets are others there, and one of them is not there at all."""
+    codes = ["pl", "de", "cz"]
+    for alias, order in ((LOCAL, codes), (REMOTE, ["other", "de", "pl"])):
+        with DisableSynchroLog():
+            for code in order:
+                Country.objects.using(alias).create(code=code, name=code)
+    for code in ("pl", "de"):
+        country = on_remote(Country).get(code=code)
+        with DisableSynchroLog():
+            Town.objects.using(REMOTE).create(name="Zgorzelec", country=country)
+    there = {town.country.code: town.pk for town in on_remote(Town)}
+    for code in codes:
+        Town.objects.create(name="Zgorzelec", country=Country.objects.get(code=code))
+    synchronize()
+    found = {town.country.code: town.pk for town in on_remote(Town)}
+    assert {code: found[code] for code in there} == there
+    assert set(found) == {*codes}
+    assert on_remote(Town).count() == 3
 
 
 @pytest.mark.parametrize("first", [False, True])
