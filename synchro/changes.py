@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from datetime import datetime
+from operator import is_
 from typing import Any
 
 from synchro.chunks import batched
@@ -123,7 +124,8 @@ class Changes:
 
     def renamed(self, keys: Sequence[Any]) -> Changes:
         """The same under other keys, in the order of their own ones; what has None is left out."""
-        if keys == list(self.made):
+        # Not only equal: 12 equals Decimal(12), which is what rows of LOCAL have.
+        if all(map(is_, keys, self.made)):
             return self
         pairs = [pair for pair in zip(self.made, keys, strict=True) if pair[1] is not None]
         if not (self.origin or self.recreated or self.unlogged):

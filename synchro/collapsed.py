@@ -1,4 +1,5 @@
-"""What the change log tells of objects, in one entry for each."""
+"""What the change log tells of objects, whatever the number of its rows: times by key, and entries
+of those objects of which there is more to be said."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ def _some(column: Sequence[T], at: Sequence[int]) -> Sequence[T]:
     return column if len(at) == len(column) else [column[number] for number in at]
 
 
-def positions(values: Sequence[T]) -> Iterable[tuple[T, Sequence[int]]]:
+def _positions(values: Sequence[T]) -> Iterable[tuple[T, Sequence[int]]]:
     """Which values there are, in the order of their first ones, and where."""
     if values and values.count(values[0]) == len(values):
         return [(values[0], range(len(values)))]
@@ -170,7 +171,7 @@ class Objects(MutableMapping[str, Collapsed]):
             field if action == M2M_CHANGE else None
             for action, field in zip(rows.actions, rows.fields, strict=True)
         ]
-        for part, at in positions(parts):
+        for part, at in _positions(parts):
             some, rows_of_part = _some(keys, at), rows.some(at)
             if part is None:
                 self._note_more(some, rows_of_part)
@@ -294,10 +295,11 @@ def _keys_of(texts: Sequence[str]) -> Sequence[Key]:
 
 
 def _key_of(text: str) -> Key:
-    with suppress(ValueError):
-        number = int(text)
-        if str(number) == text:
-            return number
+    if text.removeprefix("-").isdecimal():
+        with suppress(ValueError):
+            number = int(text)
+            if str(number) == text:
+                return number
     return text
 
 
@@ -313,7 +315,7 @@ def collapse(portions: Iterable[LogRows], onto: Collapse | None = None) -> Colla
     """
     found: Collapse = {} if onto is None else onto
     for rows in portions:
-        for label, at in positions(rows.labels):
+        for label, at in _positions(rows.labels):
             found.setdefault(label, Objects()).add(rows.some(at))
     return found
 

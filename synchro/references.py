@@ -39,8 +39,8 @@ class References:
         self._gone: dict[type[Model], list[str]] = {}
         self._empty: dict[tuple[str, type[Model]], bool] = {}
         """Whether there is no reference in a database, as far as this run has not made any."""
-        self._may_be_same: dict[type[Model], bool] = {}
-        """Whether all references of a model that REMOTE has told were of equal keys."""
+        self._differing: set[type[Model]] = set()
+        """The models of which not all keys have a reference to an equal one."""
         self._saved: dict[type[Model], tuple[KeySet, KeySet]] = {}
         """The keys, on LOCAL and on REMOTE, of the references that this run has made."""
         self._written: defaultdict[type[Model], KeyPairs] = defaultdict(KeyPairs)
@@ -104,12 +104,12 @@ class References:
     ) -> dict[str, str]:
         """What REMOTE's table has of keys in a column: the keys in the other one."""
         rows = self._among(self._on_remote(model), column, ids)
-        if self._may_be_same.get(model, True):
+        if model not in self._differing:
             # Where one database began as a copy of the other, all keys are the same on both sides:
             # that is less to read than the keys.
             if rows.filter(**{column: F(other)}).count() == len(ids):
                 return dict(zip(ids, ids, strict=True))
-            self._may_be_same[model] = False
+            self._differing.add(model)
         return dict(rows.values_list(column, other))
 
     def certain(self, model: type[Model], pks: Iterable[Any]) -> dict[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from decimal import Decimal
 from unittest import mock
 
 import pytest
@@ -112,3 +113,4 @@ def test_changes_get_other_keys(plain, names):
 def test_changes_that_keep_their_keys_are_the_same():
     found = made_of({1: (datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), "", False, True)})
     assert found.renamed([1]) is found
+    assert [*map(type, found.renamed([Decimal(1)]))] == [Decimal]
