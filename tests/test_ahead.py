@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models.signals import post_save
 from django.test import override_settings
@@ -553,3 +554,30 @@ def test_work_is_done_in_turn_and_some_of_it_can_be_left(monkeypatch):
     assert done[4:] == [ZeroDivisionError, 4]
     with pytest.raises(ZeroDivisionError), Ahead(connections[REMOTE]) as given:
         given.run(lambda: 1 // 0, 1)
+
+
+def test_remote_is_asked_for_content_types_before_it_is_busy(way):
+    """Whoever asks it later waits for what it was given."""
+    make_papers(5)
+    ContentType.objects.clear_cache()
+    asked = []
+
+    def watch(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        asked.append(str(sql))
+        return execute(sql, params, many, context)
+
+    with connections[REMOTE].execute_wrapper(watch):
+        synchronize()
+    about_types = [at for at, sql in enumerate(asked) if '"django_content_type"' in quoted(sql)]
+    about_papers = [at for at, sql in enumerate(asked) if is_write(sql)]
+    assert about_types
+    assert about_papers
+    assert max(about_types) < min(about_papers)
+
+
+def quoted(sql: str) -> str:
+    return sql.replace("`", '"')
+
+
+def is_write(sql: str) -> bool:
+    return "testapp_" in sql and sql.startswith(("INSERT", "UPDATE", "COPY", "CREATE"))
