@@ -151,7 +151,7 @@ def measure(bench: Bench, sizes: list[int], cities: int) -> None:
         return
     for n in sizes:
         one_by_one = ["save"] if n == few else []
-        bench.compare("changed", n, "raw", "bulk", *one_by_one, "synchro")
+        bench.compare("changed", n, "raw", "raw_copy", "bulk", *one_by_one, "synchro")
         bench.compare("new", n, "bulk_new", "synchro")
     bench.compare("deleted", few, "delete_one_by_one", "synchro")
     if not QUICK:
@@ -177,7 +177,7 @@ def measure(bench: Bench, sizes: list[int], cities: int) -> None:
     if cities:
         bench.compare("cities", cities, "cities_bulk", "synchro", rounds=1)
     if bench.vendor == "sqlite":
-        measure_peers(bench, 2_000)
+        measure_peers(bench, 500)
     for n in plot.sizes(max(sizes)):
         if n not in sizes:
             # The others' lines are straight: no time is spent on so many rows.

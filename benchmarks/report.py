@@ -9,6 +9,7 @@ from benchmarks.measured import Results
 
 NAMES = {
     "raw": "raw `executemany` upsert",
+    "raw_copy": "raw copy: reading, and `executemany` upsert",
     "bulk": "`bulk_create(update_conflicts=True)`",
     "bulk_new": "`bulk_create()`",
     "save": "`save()` one by one",

@@ -59,7 +59,8 @@ class TableWriter:
         ]
         self._exotic = [_needs_own_placeholder(field) for field in self.fields]
         self._stage: str | None = None
-        self._upserts: bool | None = None
+        self._has_own_way: bool | None = None
+        """Whether the loader can update rows."""
         self._loader = loader(connection)
 
     @property
@@ -152,8 +153,8 @@ class TableWriter:
 
     def prepare_update(self) -> None:
         """Make what updates need. Call it outside a savepoint that may be rolled back."""
-        if self._upserts is None and self._own_columns() and self._is_plain:
-            self._upserts = self._loader.can_upsert(
+        if self._has_own_way is None and self._own_columns() and self._is_plain:
+            self._has_own_way = self._loader.can_update(
                 self.model._meta.db_table,
                 [str(field.column) for field in self.fields],
                 [str(field.column) for field in self.model._meta.pk_fields],
@@ -189,13 +190,14 @@ class TableWriter:
         """What does so, with all done beforehand that does not need the database."""
         if not self._own_columns():
             return _nothing
-        if self._stage:
-            return self._updating_by_stage(self._stage, columns)
-        if self._upserts:
-            return partial(
-                self._loader.upsert, self._table(), self._columns(), self._key_columns(), columns
+        update = None
+        if self._has_own_way:
+            update = self._loader.updating(
+                self._table(), self._columns(), self._key_columns(), columns
             )
-        return partial(self._update_one_by_one, columns)
+        if update is None and self._stage:
+            update = self._updating_by_stage(self._stage, columns)
+        return update or partial(self._update_one_by_one, columns)
 
     def close(self) -> None:
         """Remove what prepare_update made."""

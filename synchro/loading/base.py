@@ -19,7 +19,7 @@ Columns = Sequence[Sequence[Any]]
 """The values of one or more rows, column by column."""
 
 Load = Callable[[], None]
-"""Inserts rows that it has in hand."""
+"""Inserts or updates rows that it has in hand."""
 
 _PARAMETERS_ON_SQLITE: Final = 4000
 """A longer statement is no quicker there, and takes some MB to be prepared."""
@@ -54,16 +54,17 @@ class Loader(ABC):
         the rows; None, and nothing is inserted, where this way cannot tell them."""
         return None
 
-    def can_upsert(self, table: str, names: Sequence[str], keys: Sequence[str]) -> bool:
-        """Whether ``upsert`` does to rows of a table that are there what ``UPDATE`` would do to
+    def can_update(self, table: str, names: Sequence[str], keys: Sequence[str]) -> bool:
+        """Whether ``updating`` does to rows of a table that are there what ``UPDATE`` would do to
         them. The names are not quoted."""
         return False
 
-    def upsert(
+    def updating(
         self, table: str, names: Sequence[str], keys: Sequence[str], columns: Columns
-    ) -> None:
-        """Put rows in place of those with the same keys. The names are quoted already. To be
-        called only where ``can_upsert``."""
+    ) -> Load | None:
+        """What gives those of the rows that are there, by the keys, their other values; None if
+        this way cannot carry the values. The names are quoted already. To be called only where
+        ``can_update``."""
         raise NotImplementedError
 
 

@@ -58,6 +58,19 @@ _KINDS: Final[dict[type, _Kind]] = {
 }
 
 
+class _Source(NamedTuple):
+    """Rows as a table that MariaDB makes from one parameter."""
+
+    values: list[str]
+    """The value of each column, in SQL."""
+    common: list[Any]
+    """The parameters of those that all rows have in common."""
+    table: str
+    """``JSON_TABLE(...) AS synchro_given``"""
+    document: str
+    """Its parameter."""
+
+
 class JsonLoader(BatchLoader):
     """All rows as one parameter, from which MariaDB makes a table (``JSON_TABLE``): the drivers
     write out one text instead of every value, and the server reads it quicker."""
@@ -72,19 +85,13 @@ class JsonLoader(BatchLoader):
     def loading(self, table: str, names: Sequence[str], columns: Columns) -> Load:
         loads: list[Load] = []
         for portion in portions(self.connection, columns, width=1):
-            source = _json_table(portion)
+            source = _source(portion)
             if source is None:
                 loads.append(partial(super().load, table, names, portion))
             else:
-                sql, parameters = source
-                insert = f"INSERT INTO {table} ({', '.join(names)}) {sql}"
-                loads.append(partial(self._execute, insert, parameters))
-
-        def load() -> None:
-            for one in loads:
-                one()
-
-        return load
+                insert = _insert(table, names, source)
+                loads.append(partial(self._execute, insert, [*source.common, source.document]))
+        return partial(_in_turn, loads)
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> None:
         with self.connection.cursor() as cursor:
@@ -93,51 +100,91 @@ class JsonLoader(BatchLoader):
     def load_new(
         self, table: str, names: Sequence[str], columns: Columns, key: str
     ) -> list[Any] | None:
-        sources = [_json_table(one) for one in portions(self.connection, columns, width=1)]
+        sources = [_source(one) for one in portions(self.connection, columns, width=1)]
         if None in sources:
             return None
         keys: list[Any] = []
         with self.connection.cursor() as cursor:
-            for sql, parameters in filter(None, sources):
+            for source in filter(None, sources):
                 cursor.execute(
-                    f"INSERT INTO {table} ({', '.join(names)}) {sql} RETURNING {key}", parameters
+                    f"{_insert(table, names, source)} RETURNING {key}",
+                    [*source.common, source.document],
                 )
                 keys += [found for (found,) in cursor.fetchall()]
         return keys
 
+    def can_update(self, table: str, names: Sequence[str], keys: Sequence[str]) -> bool:
+        return True
 
-def _json_table(columns: Columns) -> tuple[str, list[Any]] | None:
-    """A SELECT of rows, and its parameters; None if the values cannot travel in JSON."""
-    wanted: list[str] = []
+    def updating(
+        self, table: str, names: Sequence[str], keys: Sequence[str], columns: Columns
+    ) -> Load | None:
+        """``UPDATE`` of what is joined to the table made of the rows: a sixth less time than with
+        a temporary table. Keys must be whole numbers: text would be compared by another
+        collation than that of its column."""
+        key_columns = [number for number, name in enumerate(names) if name in keys]
+        if any(set(map(type, columns[number])) != {int} for number in key_columns):
+            return None
+        loads: list[Load] = []
+        for portion in portions(self.connection, columns, width=1):
+            source = _source(portion, varying=key_columns)
+            if source is None:
+                return None
+            pairs = [
+                f"{table}.{name} = {value}"
+                for name, value in zip(names, source.values, strict=True)
+            ]
+            match = " AND ".join(pairs[number] for number in key_columns)
+            own = ", ".join(pair for number, pair in enumerate(pairs) if number not in key_columns)
+            # The rows in hand come first, each of which leads to one of the table, however few
+            # rows the server takes the table to have.
+            update = f"UPDATE {source.table} STRAIGHT_JOIN {table} ON {match} SET {own}"
+            loads.append(partial(self._execute, update, [source.document, *source.common]))
+        return partial(_in_turn, loads)
+
+
+def _in_turn(loads: Sequence[Load]) -> None:
+    for load in loads:
+        load()
+
+
+def _insert(table: str, names: Sequence[str], source: _Source) -> str:
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}) "
+        f"SELECT {', '.join(source.values)} FROM {source.table}"
+    )
+
+
+def _source(columns: Columns, *, varying: Sequence[int] = ()) -> _Source | None:
+    """Rows as a table; None if the values cannot travel in JSON. ``varying``: the numbers of
+    columns that are not taken for what the rows have in common."""
+    values: list[str] = []
     parts: list[str] = []
     common: list[Any] = []
-    varying: list[Sequence[Any]] = []
-    for column in columns:
-        if is_constant(column):
-            wanted.append("%s")
+    given: list[Sequence[Any]] = []
+    for number, column in enumerate(columns):
+        if number not in varying and is_constant(column):
+            values.append("%s")
             common.append(column[0])
             continue
         kind = _kind(column)
         if kind is None:
             return None
-        number = len(varying)
-        wanted.append(kind.decode.format(f"c{number}"))
-        parts.append(f"c{number} {kind.column} PATH '$[{number}]' ERROR ON ERROR")
-        varying.append(
+        name = f"c{len(given)}"
+        values.append(kind.decode.format(f"synchro_given.{name}"))
+        parts.append(f"{name} {kind.column} PATH '$[{len(given)}]' ERROR ON ERROR")
+        given.append(
             column
             if kind.encode is None
             else [None if value is None else kind.encode(value) for value in column]
         )
-    if not varying:
+    if not given:
         return None
     document = json.dumps(
-        list(zip(*varying, strict=True)), ensure_ascii=False, separators=(",", ":")
+        list(zip(*given, strict=True)), ensure_ascii=False, separators=(",", ":")
     )
-    return (
-        f"SELECT {', '.join(wanted)} FROM JSON_TABLE(%s, '$[*]' COLUMNS ({', '.join(parts)})) "
-        "AS given",
-        [*common, document],
-    )
+    table = f"JSON_TABLE(%s, '$[*]' COLUMNS ({', '.join(parts)})) AS synchro_given"
+    return _Source(values, common, table, document)
 
 
 def _kind(column: Sequence[Any]) -> _Kind | None:

@@ -1,12 +1,11 @@
-"""One model with every kind of value."""
+"""Models with every kind of value."""
 
 from django.db import models
 
-__all__ = ["Everything"]
+__all__ = ["Everything", "Numbered"]
 
 
-class Everything(models.Model):
-    code = models.CharField(max_length=50, primary_key=True)
+class Values(models.Model):
     decimal = models.DecimalField(max_digits=30, decimal_places=10, null=True)
     price = models.DecimalField(max_digits=10, decimal_places=2, null=True)
     real = models.FloatField(null=True)
@@ -28,3 +27,14 @@ class Everything(models.Model):
     slug = models.SlugField(null=True)
     email = models.EmailField(null=True)
     url = models.URLField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class Everything(Values):
+    code = models.CharField(max_length=50, primary_key=True)
+
+
+class Numbered(Values):
+    """With a key that the database makes up."""
