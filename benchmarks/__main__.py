@@ -152,9 +152,9 @@ def measure(bench: Bench, sizes: list[int], cities: int) -> None:
         measure_capture(bench, few)
         return
     for n in sizes:
-        others = ["raw", "bulk"] if QUICK else ["raw", "raw_copy", "bulk"]
+        others = ["raw", "bulk"]
         if n == few:
-            others.append("save")
+            others = ["raw", "bulk", "save"] if QUICK else ["raw", "raw_copy", "bulk", "save"]
         bench.compare("changed", n, *others, "synchro")
         bench.compare("new", n, "bulk_new", "synchro")
     bench.compare("deleted", few, "delete_one_by_one", "synchro")
@@ -177,7 +177,7 @@ def measure(bench: Bench, sizes: list[int], cities: int) -> None:
     receiving = ("save_with_receiver", "synchro_with_receiver")
     bench.compare("changed", 1000, *receiving, title="receiver", rounds=rounds)
     receiving = ("save_rows_with_receiver", "synchro_with_receiver")
-    bench.compare("rows_changed", few, *receiving, title="rows", rounds=rounds)
+    bench.compare("rows_changed", 3000, *receiving, title="rows", rounds=rounds)
     if cities:
         bench.compare("cities", cities, "cities_bulk", "synchro", rounds=1)
     if bench.vendor == "sqlite":

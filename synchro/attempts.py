@@ -12,12 +12,13 @@ from synchro.conf import conf
 from synchro.exceptions import LockError, ReplayError, SynchroError
 from synchro.fate import Fate, State
 from synchro.hooks import pre_synchronize
+from synchro.limits import Limits
 from synchro.lock import only_run
 from synchro.models import FAILED, SyncRun
 from synchro.pairs import refuse_open_transactions, sides
 from synchro.results import SyncResult
 from synchro.retries import describe, persist
-from synchro.run import Limits, Run
+from synchro.run import Run
 from synchro.sealing import Sealed, sealed
 from synchro.tracking import Tracker
 from synchro.transient import is_transient

@@ -18,10 +18,12 @@ from synchro import hooks, log
 from synchro.adopt import Adoption, adopt
 from synchro.attempts import run_to
 from synchro.conf import conf
+from synchro.dryrun import DryRun
 from synchro.exceptions import NodeError
 from synchro.flags import ModelFlags, SyncFlags
 from synchro.held import discard
 from synchro.keys import NaturalKeyModel, NaturalManager
+from synchro.limits import Callback, Limits
 from synchro.lock import only_run
 from synchro.models import Peer, Reference, checkpoint_value
 from synchro.nodes import own_node, require_tables
@@ -29,7 +31,6 @@ from synchro.pairs import refuse_open_transactions, remote_alias, sides
 from synchro.preview import Plan
 from synchro.restored import Renewal, renew
 from synchro.results import SyncResult
-from synchro.run import Callback, Limits, Run
 from synchro.sealing import newest_batch, unnumbered
 from synchro.selection import Selection, basis_of
 from synchro.suspend import DisableSynchroLog, disable_synchro_log
@@ -162,7 +163,7 @@ def _preview(alias: str, limits: Limits, started: float) -> SyncResult:
     refuse_open_transactions(here.alias, there.alias)
     basis = basis_of(here, there)
     limits.selection.check(basis)
-    plan = Run(here, there, newest_batch(here.alias), limits).preview(
+    plan = DryRun(here, there, newest_batch(here.alias), limits).preview(
         unnumbered(here.alias), basis
     )
     actions = ("create", "update", "delete")

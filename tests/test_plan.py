@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 from synchro import DisableSynchroLog, ModelFlags, Plan, SyncFlags, diff, synchronize
 from synchro.conf import conf
-from synchro.exceptions import PlanError
+from synchro.exceptions import PlanError, ReplayError
 from synchro.hooks import (
     object_synchronized,
     post_synchronize,
@@ -476,6 +476,20 @@ def test_wrong_flags(flags):
             synchronize()
         with pytest.raises(CommandError, match=r"synchro\.E012"):
             call_command("check")
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_run_that_finds_no_end_is_given_up(monkeypatch, dry_run):
+    """And neither one that only looks says that there is nothing to do."""
+    fill()
+    for module in ("run", "dryrun"):
+        monkeypatch.setattr(f"synchro.{module}.PASSES", 1)
+    with pytest.raises(ReplayError, match="was given up after"):
+        synchronize(flags=SyncFlags.SKIP_UNMATCHED_DST, dry_run=dry_run)
+    assert not on_remote(Note).exists()
+    monkeypatch.undo()
+    synchronize()
+    assert_same()
 
 
 # -- comparing the databases
