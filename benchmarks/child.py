@@ -15,6 +15,9 @@ from typing import Any
 
 import django
 
+ONCE = bool(os.environ.get("BENCH_ONCE"))
+"""Whether what is made is measured but once, as it is."""
+
 
 class Counter:
     """Counts statements; what one executemany() does counts as one."""
@@ -36,7 +39,8 @@ def run(name: str) -> dict[str, Any]:
     from synchro.conf import conf
     from synchro.triggers import install
 
-    databases.put_back()
+    if not ONCE:
+        databases.put_back()
     if conf.uses_triggers:
         install.install(LOCAL)
     for connection in connections.all():
@@ -72,7 +76,7 @@ def main(step: str, *arguments: str) -> None:
         state, n = arguments
         databases.make()
         STATES[state](int(n))
-        databases.keep()
+        databases.keep(copied=not ONCE)
     elif step == "remove":
         databases.remove()
     else:

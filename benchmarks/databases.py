@@ -120,12 +120,13 @@ def close() -> None:
         connections[alias].close()
 
 
-def keep() -> None:
-    """Remember the state of both databases for ``put_back``."""
+def keep(*, copied: bool = True) -> None:
+    """Have both databases ready to be measured, and, if ``copied``, their state remembered for
+    ``put_back``."""
     for alias in ALIASES:
         _analyze(alias)
     close()
-    for alias in ALIASES:
+    for alias in ALIASES if copied else ():
         _copy(_name(alias), f"{_name(alias)}_kept")
 
 
