@@ -71,9 +71,9 @@ class Outlook:
         self.dry = dry
         self.now = log.aware(timezone.now())
         self.is_default = remote.alias == conf.remote
+        self.peer, self.after, any_held = standing(local, remote, sealed, dry=dry)
         self.checkpoint: Checkpoint | None = checkpoint_value().read() if self.is_default else None
         self.newest_date: datetime | None = None
-        self.peer, self.after, any_held = standing(local, remote, sealed, dry=dry)
         self.held = HeldChanges(
             local, remote, reset_batch=self.peer.reset_batch, any_held=any_held
         )

@@ -24,6 +24,7 @@ from django.db.models.sql import InsertQuery
 
 from synchro.chunks import batched, transposed
 from synchro.conversion import ConvertColumn, converter
+from synchro.keys import key_field
 from synchro.loading.base import Columns, Load, portions
 from synchro.loading.vendors import loader
 from synchro.reserving import reserve_keys
@@ -158,6 +159,7 @@ class TableWriter:
                 self.model._meta.db_table,
                 [str(field.column) for field in self.fields],
                 [str(field.column) for field in self.model._meta.pk_fields],
+                {type(key_field(field)) for field in self.model._meta.pk_fields},
             )
         if self._stage is None and self._can_stage() and self._own_columns():
             name = f"synchro_stage_{next(self._stages)}"

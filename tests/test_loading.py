@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db.models import AutoField
 from django.test.utils import CaptureQueriesContext
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ from synchro.remotes.database import DatabaseEnd
 from synchro.reserving import reserve_keys
 from synchro.sql import TableWriter
 from tests.runs import LOCAL, REMOTE
-from tests.testapp.models import Contestant, Everything, Item, Note, Numbered, Slot, Token
+from tests.testapp.models import Contestant, Everything, Item, Note, Numbered, Slot, Ticket, Token
 
 UTC = datetime.UTC
 
@@ -315,17 +316,22 @@ BY_A_TABLE = ["INSERT", "UPDATE", "DELETE"]
 
 
 @pytest.mark.parametrize(
-    ("model", "kind", "number", "statements"),
+    ("model", "kind", "number", "longest", "statements"),
     [
-        (Numbered, str, 3, ["UPDATE"]),
-        (Numbered, str, 1, ["UPDATE"]),
+        (Numbered, str, 3, 1000, ["UPDATE"]),
+        (Numbered, str, 1, 1000, ["UPDATE"]),
+        (Numbered, str, 4, 400, ["UPDATE"] * 2),
         # Who knows how such values look in JSON?
-        (Numbered, Odd, 3, BY_A_TABLE),
+        (Numbered, Odd, 3, 1000, BY_A_TABLE),
+        (Numbered, Odd, 4, 400, ["INSERT", *BY_A_TABLE]),
         # Text from JSON is not compared as that of the column is.
-        (Everything, str, 3, BY_A_TABLE),
+        (Everything, str, 3, 1000, BY_A_TABLE),
     ],
 )
-def test_mariadb_updates_rows_from_one_parameter_where_it_can(model, kind, number, statements):
+def test_mariadb_updates_rows_from_one_parameter_where_it_can(
+    monkeypatch, model, kind, number, longest, statements
+):
+    monkeypatch.setattr("synchro.loading.base._BYTES_PER_STATEMENT", longest)
     connection = connections[REMOTE]
     if not members.has_json_tables(connection):
         pytest.skip("only MariaDB makes a table of a parameter")
@@ -335,7 +341,8 @@ def test_mariadb_updates_rows_from_one_parameter_where_it_can(model, kind, numbe
     *before, untouched = model.objects.using(REMOTE).order_by("pk").values()
     same = {"clock": datetime.time(3), "text": "%s", "small": 7}
     wanted = [
-        row | same | {"big": at, "word": kind(f"{at}")} for at, row in enumerate(before, start=1)
+        row | same | {"big": at, "word": (kind if at == number else str)(f"{at}")}
+        for at, row in enumerate(before, start=1)
     ]
     seen: list[str] = []
 
@@ -352,6 +359,18 @@ def test_mariadb_updates_rows_from_one_parameter_where_it_can(model, kind, numbe
         writer.close()
     assert [*model.objects.using(REMOTE).order_by("pk").values()] == [*wanted, untouched]
     assert seen == statements
+
+
+def test_rows_with_a_key_of_several_numbers_are_updated_by_all_of_them():
+    for tenant, number in ((1, 1), (1, 2), (2, 1), (2, 2)):
+        Ticket.objects.using(REMOTE).create(tenant=tenant, number=number, code="x" * number)
+    writer = TableWriter(connections[REMOTE], Ticket, Ticket._meta.concrete_fields)
+    with transaction.atomic(using=REMOTE):
+        writer.prepare_update()
+        writer.update([(1, 1, "a"), (2, 1, "b"), (2, 2, "c")])
+        writer.close()
+    found = Ticket.objects.using(REMOTE).values_list("tenant", "number", "code")
+    assert {*found} == {(1, 1, "a"), (1, 2, "xx"), (2, 1, "b"), (2, 2, "c")}
 
 
 @pytest.mark.parametrize("kind", ["TRIGGER", "TEMP TRIGGER"])
@@ -433,8 +452,8 @@ def test_tables_that_are_not_as_the_model_says_are_updated_row_by_row(made):
         cursor.execute(f"CREATE {made}")
         try:
             way = loader(connection)
-            assert way.can_update("even", ["id", "number"], ["id"])
-            assert not way.can_update("odd", ["id", "number"], ["id"])
+            assert way.can_update("even", ["id", "number"], ["id"], {AutoField})
+            assert not way.can_update("odd", ["id", "number"], ["id"], {AutoField})
         finally:
             cursor.execute("DROP TABLE even")
             cursor.execute(f"DROP {kind} odd")
@@ -447,7 +466,9 @@ def test_a_table_may_be_called_as_sql_calls_the_row_in_the_way():
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE Excluded (id integer PRIMARY KEY, number integer)")
         try:
-            assert not loader(connection).can_update("Excluded", ["id", "number"], ["id"])
+            assert not loader(connection).can_update(
+                "Excluded", ["id", "number"], ["id"], {AutoField}
+            )
         finally:
             cursor.execute("DROP TABLE Excluded")
 

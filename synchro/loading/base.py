@@ -7,7 +7,7 @@ look at them. All ways do the same; ``supports`` tells where a way can be taken.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial, reduce
 from itertools import chain
 from types import NoneType
@@ -54,9 +54,11 @@ class Loader(ABC):
         the rows; None, and nothing is inserted, where this way cannot tell them."""
         return None
 
-    def can_update(self, table: str, names: Sequence[str], keys: Sequence[str]) -> bool:
+    def can_update(
+        self, table: str, names: Sequence[str], keys: Sequence[str], kinds: Collection[type]
+    ) -> bool:
         """Whether ``updating`` does to rows of a table that are there what ``UPDATE`` would do to
-        them. The names are not quoted."""
+        them. The names are not quoted; ``kinds``: the classes of the keys' fields."""
         return False
 
     def updating(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from synchro.loading.base import Columns, Load, Loader, is_constant, portions
-from synchro.members import has_json_tables
+from synchro.members import NUMBERS, has_json_tables
 
 
 class BatchLoader(Loader):
@@ -113,18 +113,19 @@ class JsonLoader(BatchLoader):
                 keys += [found for (found,) in cursor.fetchall()]
         return keys
 
-    def can_update(self, table: str, names: Sequence[str], keys: Sequence[str]) -> bool:
-        return True
+    def can_update(
+        self, table: str, names: Sequence[str], keys: Sequence[str], kinds: Collection[type]
+    ) -> bool:
+        """Where keys are whole numbers: text would be compared by another collation than that of
+        its column, or as a number."""
+        return NUMBERS.issuperset(kinds)
 
     def updating(
         self, table: str, names: Sequence[str], keys: Sequence[str], columns: Columns
     ) -> Load | None:
-        """``UPDATE`` of what is joined to the table made of the rows: a sixth less time than with
-        a temporary table. Keys must be whole numbers: text would be compared by another
-        collation than that of its column."""
+        """``UPDATE`` of what is joined to the table made of the rows: a fifth less time for them
+        than by a temporary table."""
         key_columns = [number for number, name in enumerate(names) if name in keys]
-        if any(set(map(type, columns[number])) != {int} for number in key_columns):
-            return None
         loads: list[Load] = []
         for portion in portions(self.connection, columns, width=1):
             source = _source(portion, varying=key_columns)

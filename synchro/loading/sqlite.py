@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,9 @@ class ConstantsLoader(PlainLoader):
     def load(self, table: str, names: Sequence[str], columns: Columns) -> None:
         self._insert(table, names, columns)
 
-    def can_update(self, table: str, names: Sequence[str], keys: Sequence[str]) -> bool:
+    def can_update(
+        self, table: str, names: Sequence[str], keys: Sequence[str], kinds: Collection[type]
+    ) -> bool:
         """Where the rows have all columns, so that those to be inserted instead would be
         complete; where no trigger could take them for new ones; and where the table has no rules
         of its own for conflicts, nor the name that SQL has for the row in the way."""
