@@ -25,21 +25,20 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from benchmarks import peers, plot, report
 from benchmarks.measured import Measured, Results
+from benchmarks.nursery import ROOT, Nursery
 from tests import servers
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(os.environ.get("BENCH_RESULTS") or ROOT / "benchmarks" / "results")
 QUICK = bool(os.environ.get("BENCH_QUICK"))
 ONLY = os.environ.get("BENCH_ONLY") or ""
@@ -74,34 +73,39 @@ class Bench:
     rounds: int
     made: tuple[str, int] | None = None
     """The state that the databases are in."""
+    nurseries: dict[str, Nursery] = field(default_factory=dict)
+    """By how what is written is captured: the end of a contender's name."""
 
     @property
     def fewer(self) -> int:
         """How often what is beside the main measurements is repeated."""
         return min(3, self.rounds)
 
-    def child(self, *arguments: str, **variables: str) -> str:
-        environment = {
-            **os.environ,
-            "BENCH_VENDOR": self.vendor,
-            "BENCH_FOLDER": self.folder,
-            "BENCH_RUN": str(os.getpid()),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "testproject")]),
-            # Some hundred processes need not compile the project each.
-            "PYTHONDONTWRITEBYTECODE": "",
-            **variables,
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.child", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            sys.exit(f"{self.vendor}: {' '.join(arguments)} failed")
-        return done.stdout
+    def do(self, *arguments: str, capture: str = "") -> str:
+        """Do a step in a process of its own. Returns what it printed."""
+        if capture not in self.nurseries:
+            self.nurseries[capture] = Nursery(
+                {
+                    **os.environ,
+                    "BENCH_VENDOR": self.vendor,
+                    "BENCH_FOLDER": self.folder,
+                    "BENCH_RUN": str(os.getpid()),
+                    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "testproject")]),
+                    **CAPTURE[capture],
+                }
+            )
+        try:
+            return self.nurseries[capture].do(*arguments)
+        except ChildProcessError as error:
+            sys.exit(f"{self.vendor}: {error} failed")
+
+    def close(self) -> None:
+        """Remove the databases, by a process that nobody has interrupted."""
+        for nursery in self.nurseries.values():
+            nursery.close()
+        self.nurseries.clear()
+        self.do("remove")
+        self.nurseries[""].close()
 
     def compare(
         self, state: str, n: int, *contenders: str, rounds: int | None = None, title: str = ""
@@ -112,15 +116,15 @@ class Bench:
         if rounds is None:
             rounds = max(1, self.rounds // 5) if n >= MANY else self.rounds
         # What is measured once need not be put back.
-        once = {"BENCH_ONCE": "1"} if rounds * len(contenders) == 1 else {}
+        once = ["once"] if rounds * len(contenders) == 1 else []
         if self.made != (state, n) or once:
-            self.child("make", state, str(n), **once)
+            self.do("make", state, str(n), *once)
             self.made = None if once else (state, n)
         for _ in range(rounds):
             for contender in contenders:
                 name = contender.rstrip("+-")
-                variables = CAPTURE[contender.removeprefix(name)] | once
-                found: dict[str, Any] = json.loads(self.child("run", name, **variables))
+                printed = self.do("run", name, *once, capture=contender.removeprefix(name))
+                found: dict[str, Any] = json.loads(printed)
                 self.results.add(self.vendor, title or state, n, contender, Measured(**found))
         self.results.save(RESULTS / "measured.json")
         seconds = time.monotonic() - started
@@ -230,7 +234,7 @@ def main() -> None:
                 try:
                     measure(bench, sizes, cities)
                 finally:
-                    bench.child("remove")
+                    bench.close()
     except KeyboardInterrupt:
         print("Interrupted: the results say what was measured until then.")
     text = report.markdown(results, sizes, took=time.monotonic() - started)

@@ -1,22 +1,24 @@
-"""One step of a benchmark in a process of its own: ``python -m benchmarks.child STEP [...]``.
+"""The steps of a benchmark, each in a fork of this process, in which Django is set up once.
 
-``make STATE N`` makes both databases and fills them, ``run CONTENDER`` puts them back into that
-state, measures and prints one line of JSON, ``remove`` removes them.
+Reads a step a line, as a list in JSON: ``make STATE N`` makes both databases and fills them,
+``run CONTENDER`` puts them back into that state, measures and prints one line of JSON, ``remove``
+removes them. With ``once`` behind it, the state is measured as it was made, and not remembered.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
 import sys
 import time
+import traceback
 from typing import Any
 
 import django
 
-ONCE = bool(os.environ.get("BENCH_ONCE"))
-"""Whether what is made is measured but once, as it is."""
+from benchmarks.nursery import DONE, FAILED
 
 
 class Counter:
@@ -30,7 +32,7 @@ class Counter:
         return execute(sql, params, many, context)
 
 
-def run(name: str) -> dict[str, Any]:
+def run(name: str, *, once: bool) -> dict[str, Any]:
     from django.db import connections
 
     from benchmarks import databases
@@ -39,7 +41,7 @@ def run(name: str) -> dict[str, Any]:
     from synchro.conf import conf
     from synchro.triggers import install
 
-    if not ONCE:
+    if not once:
         databases.put_back()
     if conf.uses_triggers:
         install.install(LOCAL)
@@ -49,6 +51,8 @@ def run(name: str) -> dict[str, Any]:
     counter = Counter()
     for connection in connections.all():
         connection.execute_wrappers.append(counter)
+    # A fork copies a page of memory when it first writes there: that is not to be measured.
+    gc.collect()
     cpu = time.process_time()
     started = time.perf_counter()
     objects = timed()
@@ -65,23 +69,52 @@ def run(name: str) -> dict[str, Any]:
     return found
 
 
-def main(step: str, *arguments: str) -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
-    django.setup()
+def do(step: str, *arguments: str) -> None:
     from benchmarks import databases
 
+    once = arguments[-1:] == ("once",)
     if step == "make":
         from benchmarks.data import STATES
 
-        state, n = arguments
+        state, n = arguments[:2]
         databases.make()
         STATES[state](int(n))
-        databases.keep(copied=not ONCE)
+        databases.keep(copied=not once)
     elif step == "remove":
         databases.remove()
     else:
-        print(json.dumps(run(*arguments)))
+        print(json.dumps(run(arguments[0], once=once)))
+
+
+def in_a_fork(arguments: list[str]) -> bool:
+    """Do a step. Returns whether it was done."""
+    child = os.fork()
+    if child:
+        _pid, status = os.waitpid(child, 0)
+        return status == 0
+    status = 1
+    try:
+        do(*arguments)
+        sys.stdout.flush()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Nothing of this process's own is left to be done.
+        os._exit(status)
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
+    django.setup()
+    # What every step needs is there before it.
+    from benchmarks import contenders, data, databases  # noqa: F401
+
+    for line in sys.stdin:
+        done = in_a_fork(json.loads(line))
+        sys.stdout.write(DONE if done else FAILED)
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
