@@ -36,7 +36,7 @@ from typing import Any
 
 from benchmarks import peers, plot, report
 from benchmarks.measured import Measured, Results
-from benchmarks.nursery import ROOT, Nursery
+from benchmarks.nursery import ROOT, Nursery, alone
 from tests import servers
 
 RESULTS = Path(os.environ.get("BENCH_RESULTS") or ROOT / "benchmarks" / "results")
@@ -81,20 +81,23 @@ class Bench:
         """How often what is beside the main measurements is repeated."""
         return min(3, self.rounds)
 
-    def do(self, *arguments: str, capture: str = "") -> str:
+    def do(self, *arguments: str, capture: str = "", forked: bool = True) -> str:
         """Do a step in a process of its own. Returns what it printed."""
-        if capture not in self.nurseries:
-            self.nurseries[capture] = Nursery(
-                {
-                    **os.environ,
-                    "BENCH_VENDOR": self.vendor,
-                    "BENCH_FOLDER": self.folder,
-                    "BENCH_RUN": str(os.getpid()),
-                    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "testproject")]),
-                    **CAPTURE[capture],
-                }
-            )
+        environment = {
+            **os.environ,
+            "BENCH_VENDOR": self.vendor,
+            "BENCH_FOLDER": self.folder,
+            "BENCH_RUN": str(os.getpid()),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "testproject")]),
+            # Many processes need not compile the project each.
+            "PYTHONDONTWRITEBYTECODE": "",
+            **CAPTURE[capture],
+        }
         try:
+            if not forked:
+                return alone(environment, *arguments)
+            if capture not in self.nurseries:
+                self.nurseries[capture] = Nursery(environment)
             return self.nurseries[capture].do(*arguments)
         except ChildProcessError as error:
             sys.exit(f"{self.vendor}: {error} failed")
@@ -123,7 +126,10 @@ class Bench:
         for _ in range(rounds):
             for contender in contenders:
                 name = contender.rstrip("+-")
-                printed = self.do("run", name, *once, capture=contender.removeprefix(name))
+                capture = contender.removeprefix(name)
+                # What takes some milliseconds.
+                forked = state != "quiet"
+                printed = self.do("run", name, *once, capture=capture, forked=forked)
                 found: dict[str, Any] = json.loads(printed)
                 self.results.add(self.vendor, title or state, n, contender, Measured(**found))
         self.results.save(RESULTS / "measured.json")

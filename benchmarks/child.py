@@ -1,6 +1,7 @@
-"""The steps of a benchmark, each in a fork of this process, in which Django is set up once.
+"""The steps of a benchmark: one that is given as arguments, or each in a fork of this process, in
+which Django is set up once.
 
-Reads a step a line, as a list in JSON: ``make STATE N`` makes both databases and fills them,
+Reads these a step a line, as a list in JSON: ``make STATE N`` makes both databases and fills them,
 ``run CONTENDER`` puts them back into that state, measures and prints one line of JSON, ``remove``
 removes them. With ``once`` behind it, the state is measured as it was made, and not remembered.
 """
@@ -110,6 +111,9 @@ def main() -> None:
     # What every step needs is there before it.
     from benchmarks import contenders, data, databases  # noqa: F401
 
+    if sys.argv[1:]:
+        do(*sys.argv[1:])
+        return
     for line in sys.stdin:
         done = in_a_fork(json.loads(line))
         sys.stdout.write(DONE if done else FAILED)
