@@ -81,8 +81,9 @@ class Bench:
         """How often what is beside the main measurements is repeated."""
         return min(3, self.rounds)
 
-    def do(self, *arguments: str, capture: str = "", forked: bool = True) -> str:
-        """Do a step in a process of its own. Returns what it printed."""
+    def do(self, *arguments: str, captured: str = "", forked: bool = True) -> str:
+        """Do a step in a process of its own. Returns what it printed. ``captured``: a key of
+        CAPTURE."""
         environment = {
             **os.environ,
             "BENCH_VENDOR": self.vendor,
@@ -91,14 +92,14 @@ class Bench:
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "testproject")]),
             # Many processes need not compile the project each.
             "PYTHONDONTWRITEBYTECODE": "",
-            **CAPTURE[capture],
+            **CAPTURE[captured],
         }
         try:
             if not forked:
                 return alone(environment, *arguments)
-            if capture not in self.nurseries:
-                self.nurseries[capture] = Nursery(environment)
-            return self.nurseries[capture].do(*arguments)
+            if captured not in self.nurseries:
+                self.nurseries[captured] = Nursery(environment)
+            return self.nurseries[captured].do(*arguments)
         except ChildProcessError as error:
             sys.exit(f"{self.vendor}: {error} failed")
 
@@ -126,10 +127,10 @@ class Bench:
         for _ in range(rounds):
             for contender in contenders:
                 name = contender.rstrip("+-")
-                capture = contender.removeprefix(name)
-                # What takes some milliseconds.
+                # Where little is written, the 2 ms that a fork costs would count.
                 forked = state != "quiet"
-                printed = self.do("run", name, *once, capture=capture, forked=forked)
+                captured = contender.removeprefix(name)
+                printed = self.do("run", name, *once, captured=captured, forked=forked)
                 found: dict[str, Any] = json.loads(printed)
                 self.results.add(self.vendor, title or state, n, contender, Measured(**found))
         self.results.save(RESULTS / "measured.json")

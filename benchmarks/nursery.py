@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+DONE, FAILED = "done\n", "failed\n"
+"""What the process says after a step."""
 
 
 class Nursery:
@@ -40,6 +42,7 @@ class Nursery:
         raise ChildProcessError(" ".join(arguments))
 
     def close(self) -> None:
+        """Have the process end."""
         self._mother.communicate()
 
 
@@ -57,7 +60,3 @@ def alone(environment: Mapping[str, str], *arguments: str) -> str:
     if done.returncode:
         raise ChildProcessError(" ".join(arguments))
     return done.stdout
-
-
-DONE, FAILED = "done\n", "failed\n"
-"""What the process says after a step."""
