@@ -98,6 +98,9 @@ def in_a_fork(arguments: list[str]) -> bool:
         do(*arguments)
         sys.stdout.flush()
         status = 0
+    except KeyboardInterrupt:
+        # Who interrupted knows.
+        pass
     except BaseException:
         traceback.print_exc()
     finally:
@@ -121,4 +124,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(1)
