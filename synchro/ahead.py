@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +24,19 @@ MANY = 100
 
 Work = Callable[[], object]
 """Needs nothing but the database, and what is given along."""
+
+
+def processors() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _sqlite_can_be_beside() -> bool:
+    """Whether SQLite, which works in this process, can do so beside Python: with one processor
+    they would only be in each other's way, and some builds know no threads."""
+    return processors() > 1 and sqlite3.threadsafety > 0
 
 
 class _Begun(NamedTuple):
@@ -73,8 +88,8 @@ class Ahead:
             self._close(error)
 
     def takes(self, size: int) -> bool:
-        """Whether work on so many rows is given ahead. SQLite works in this process."""
-        return size >= MANY and self.connection.vendor != "sqlite"
+        """Whether work on so many rows is given ahead."""
+        return size >= MANY and (self.connection.vendor != "sqlite" or _sqlite_can_be_beside())
 
     def run(
         self,

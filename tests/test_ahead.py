@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -13,7 +15,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models.signals import post_save
@@ -29,6 +30,12 @@ from tests.runs import LOCAL, REMOTE, logged, occupy, on_remote, poison
 from tests.testapp.models import Item, Label, Note, Paper, Seat
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=[LOCAL, REMOTE])
+
+
+@pytest.fixture(autouse=True)
+def two_processors(monkeypatch):
+    """As if there were two, on any machine."""
+    monkeypatch.setattr(ahead, "processors", lambda: 2)
 
 
 @pytest.fixture(params=[1, 10**9], ids=["ahead", "plain"])
@@ -104,7 +111,6 @@ def run_ahead(work, connection):
         ahead_of_it.run(work, 10**6)
 
 
-@pytest.mark.skipif(settings.REMOTE_VENDOR == "sqlite", reason="it works in this process")
 def test_threads_take_turns_more_often_while_a_database_has_work(a_turn):
     there = connections[REMOTE]
     found = []
@@ -269,9 +275,6 @@ def test_links_of_which_a_portion_is_refused_once_are_logged_once(monkeypatch, n
     for n, paper in enumerate(papers):
         paper.labels.set([labels[(n + 2) % number]])
     before = len(logged(Paper, REMOTE))
-    if connections[REMOTE].vendor == "sqlite":
-        # The first portion would be refused twice.
-        times = 1
     with (
         override_settings(SYNCHRO_BATCH_SIZE=3),
         refusing("testapp_paper_labels", DatabaseError("a rival was quicker"), times),
@@ -411,19 +414,41 @@ def test_who_uses_the_connection_waits_for_what_was_given_ahead(monkeypatch):
             given.run(work, 1, done=told.append)
             assert on_remote(Item).count() == 1
         assert told == ["made"]
-    if connection.vendor != "sqlite":
-        assert seen == [["made"]]
-    is_here = threads[0][0] == threading.get_ident()
-    assert is_here == (connection.vendor == "sqlite")
+    assert seen == [["made"]]
+    assert threads[0][0] != threading.get_ident()
     assert threads[0][1]
     assert connection.execute_wrappers == before
     assert not connection.allow_thread_sharing
 
 
+@pytest.mark.parametrize(
+    ("processors", "threads"), [(1, 3), (2, 0)], ids=["one processor", "SQLite without threads"]
+)
+def test_sqlite_is_beside_python_only_where_it_can_be(monkeypatch, processors, threads):
+    """It works in this process: servers have processors of their own, or another machine."""
+    monkeypatch.setattr(ahead, "MANY", 1)
+    monkeypatch.setattr(ahead, "processors", lambda: processors)
+    monkeypatch.setattr(sqlite3, "threadsafety", threads)
+    at_work: list[int] = []
+    run_ahead(lambda: at_work.append(threading.get_ident()), connections[REMOTE])
+    is_here = at_work == [threading.get_ident()]
+    assert is_here == (connections[REMOTE].vendor == "sqlite")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="not on this system")
+def test_processors_that_this_process_may_not_use_do_not_count(monkeypatch):
+    monkeypatch.undo()
+    may_use = os.sched_getaffinity(0)
+    assert ahead.processors() == len(may_use)
+    os.sched_setaffinity(0, {min(may_use)})
+    try:
+        assert ahead.processors() == 1
+    finally:
+        os.sched_setaffinity(0, may_use)
+
+
 def test_whoever_takes_an_error_for_his_own_cannot_go_on(monkeypatch):
     monkeypatch.setattr(ahead, "MANY", 1)
-    if connections[REMOTE].vendor == "sqlite":
-        pytest.skip("nothing is given ahead")
 
     def refuse() -> None:
         raise DatabaseError("the log is full")
@@ -443,8 +468,6 @@ def test_whoever_takes_an_error_for_his_own_cannot_go_on(monkeypatch):
 def test_nobody_is_at_the_connection_when_an_error_goes_its_way(monkeypatch):
     """It closes cursors, by which drivers speak to the server."""
     monkeypatch.setattr(ahead, "MANY", 1)
-    if connections[REMOTE].vendor == "sqlite":
-        pytest.skip("nothing is given ahead")
     begun, release, ended = threading.Event(), threading.Event(), threading.Event()
 
     def refuse() -> None:
@@ -472,8 +495,6 @@ def test_nobody_is_at_the_connection_when_an_error_goes_its_way(monkeypatch):
 
 def test_nobody_is_at_the_connection_when_a_run_is_interrupted(monkeypatch):
     monkeypatch.setattr(ahead, "MANY", 1)
-    if connections[REMOTE].vendor == "sqlite":
-        pytest.skip("nothing is given ahead")
     settling, release, ended = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
@@ -546,7 +567,7 @@ def test_work_is_done_in_turn_and_some_of_it_can_be_left(monkeypatch):
         ]
         given.settle(numbers[2])
         assert done[:3] == [0, 1, 2]
-        assert len(done) == (4 if connections[REMOTE].vendor == "sqlite" else 3)
+        assert len(done) == 3
         given.settle()
         assert done == [0, 1, 2, 3]
         given.run(lambda: 1 // 0, 1, failed=lambda error: done.append(type(error)))
