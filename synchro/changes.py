@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from datetime import datetime
 from operator import is_
-from typing import Any
+from typing import Any, cast
 
 from synchro.chunks import batched
-from synchro.keytimes import KeyTimes, are_close, are_many
+from synchro.keytimes import KeyTimes, TimeLine, are_close, are_many
 
 
 class Changes:
@@ -18,9 +26,9 @@ class Changes:
 
     __slots__ = ("made", "origin", "recreated", "unlogged")
 
-    def __init__(self, made: MutableMapping[Any, datetime] | None = None) -> None:
+    def __init__(self, made: Mapping[Any, datetime] | None = None) -> None:
         """``made`` is handed over."""
-        self.made: MutableMapping[Any, datetime] = {} if made is None else made
+        self.made: Mapping[Any, datetime] = {} if made is None else made
         """When each was changed, by key: the primary key on LOCAL, or that in the log."""
         self.origin: dict[Any, str] = {}
         """The node on which it was changed, if not on LOCAL."""
@@ -48,8 +56,14 @@ class Changes:
     def times(self, pks: Iterable[Any]) -> list[datetime]:
         """When some objects were changed, which are all there."""
         if isinstance(self.made, KeyTimes):
-            return list(self.made.pick(pks).values())
+            return self.made.times(pks)
         return [self.made[pk] for pk in pks]
+
+    def _own(self) -> MutableMapping[Any, datetime]:
+        """``made``, to be changed."""
+        if isinstance(self.made, TimeLine):
+            self.made = self.made.unpacked()
+        return cast("MutableMapping[Any, datetime]", self.made)
 
     def put(
         self,
@@ -63,7 +77,7 @@ class Changes:
         """Note one change, in place of an earlier one."""
         if pk in self.made:
             self._forget_more(pk)
-        self.made[pk] = made
+        self._own()[pk] = made
         if origin:
             self.origin[pk] = origin
         if recreated:
@@ -72,7 +86,8 @@ class Changes:
             self.unlogged.add(pk)
 
     def discard(self, pk: Any) -> None:
-        if self.made.pop(pk, None) is not None:
+        if pk in self.made:
+            del self._own()[pk]
             self._forget_more(pk)
 
     def _forget_more(self, pk: Any) -> None:
@@ -85,21 +100,32 @@ class Changes:
         if self.origin or self.recreated or self.unlogged:
             for pk in self.made.keys() & others.made.keys():
                 self._forget_more(pk)
-        packs = are_many(self.made) and are_close(others.made)
+        packs = isinstance(others.made, TimeLine) or (
+            are_many(self.made) and are_close(others.made)
+        )
         if packs and not isinstance(self.made, KeyTimes):
             self.made = KeyTimes(self.made)
         if isinstance(self.made, KeyTimes):
             self.made.add(others.made)
         else:
-            self.made.update(others.made)
+            self._own().update(others.made)
         self.origin.update(others.origin)
         self.recreated |= others.recreated
         self.unlogged |= others.unlogged
 
+    def keep(self, pks: Collection[Any]) -> None:
+        """Forget all but some of the objects, which are all there."""
+        if len(pks) < len(self):
+            for pk in self.made.keys() - {*pks}:
+                self.discard(pk)
+
     def take(self, pks: Iterable[Any]) -> Changes:
         """Hand over the changes of some objects, which are all there."""
-        taken = Changes()
-        taken.made = {pk: self.made.pop(pk) for pk in pks}
+        pks = list(pks)
+        if not pks:
+            return Changes()
+        made = self._own()
+        taken = Changes({pk: made.pop(pk) for pk in pks})
         if self.origin:
             taken.origin = {pk: self.origin.pop(pk) for pk in taken.made if pk in self.origin}
         taken.recreated = self.recreated & taken.made.keys()
@@ -122,12 +148,15 @@ class Changes:
             part.unlogged = self.unlogged & part.made.keys()
             yield part
 
-    def renamed(self, keys: Sequence[Any]) -> Changes:
-        """The same under other keys, in the order of their own ones; what has None is left out."""
+    def renamed(self, rename: Callable[[Sequence[Any]], Sequence[Any]]) -> Changes:
+        """The same under other keys, in the order of their own ones; what has None is left out.
+        ``rename``: makes other keys of keys."""
+        before = list(self.made)
+        keys = rename(before)
         # Not only equal: 12 equals Decimal(12), which is what rows of LOCAL have.
-        if all(map(is_, keys, self.made)):
+        if all(map(is_, keys, before)):
             return self
-        pairs = [pair for pair in zip(self.made, keys, strict=True) if pair[1] is not None]
+        pairs = [pair for pair in zip(before, keys, strict=True) if pair[1] is not None]
         if not (self.origin or self.recreated or self.unlogged):
             return Changes({new: self.made[old] for old, new in pairs})
         found = Changes()

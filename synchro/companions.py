@@ -74,8 +74,10 @@ class Companions:
         if contested:
             times = changes.made
             found = self.remote_keys(model, times)
-            lost = self.rivals.newer(model, "", {pk: times[pk] for pk in found}, found)
-            lost |= self.rivals.deleted(model, {pk: times[pk] for pk in times if pk not in found})
+            lost = self.rivals.newer(model, "", times, found)
+            if len(found) < len(times):
+                unknown = {pk: times[pk] for pk in times if pk not in found}
+                lost |= self.rivals.deleted(model, unknown)
             for pk, remote in lost.items():
                 self.skip_as_older(model, pk, "write", times[pk], remote)
                 changes.discard(pk)

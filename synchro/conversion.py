@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from math import isfinite, isnan
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,6 +25,8 @@ from django.db.models import (
 
 from synchro.keys import key_field
 from synchro.members import NUMBERS, TEXTS
+
+_zone: Final = attrgetter("tzinfo")
 
 Convert = Callable[[Any], Any]
 ConvertColumn = Callable[[Sequence[Any]], Sequence[Any]]
@@ -102,6 +105,8 @@ def _time_converter(convert: Convert, connection: BaseDatabaseWrapper) -> Conver
         # Equal ones would not do: the hour that comes twice in autumn is equal to itself.
         if len(set(map(id, values))) == 1:
             return [as_text(values[0])] * len(values)
+        if set(map(type, values)) == {datetime} and set(map(_zone, values)) == {zone}:
+            return list(map(str, map(datetime.combine, values, map(datetime.time, values))))
         return list(map(as_text, values))
 
     def as_they_are(values: Sequence[Any]) -> Sequence[Any]:

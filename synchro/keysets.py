@@ -26,7 +26,9 @@ def consecutive(keys: Sequence[Any]) -> range | None:
     if not keys or type(keys[0]) is not int:
         return None
     found = range(keys[0], keys[0] + len(keys))
-    return found if keys == list(found) and set(map(type, keys)) == {int} else None
+    if keys != list(found) or list(map(type, keys)).count(int) < len(keys):
+        return None
+    return found
 
 
 class KeySet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sized
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final
 
 from synchro.keysets import consecutive
@@ -28,24 +29,28 @@ def are_many(objects: Sized) -> bool:
     return len(objects) >= MANY
 
 
-def microseconds(time: datetime) -> int:
-    """Those from the beginning of 1970 to a time in UTC."""
-    return (time - _EPOCH) // _MICROSECOND
+_zone: Final = attrgetter("tzinfo")
 
 
-def time_of(microseconds: int) -> datetime:
-    """So many of them after the beginning of 1970."""
-    return _EPOCH + microseconds * _MICROSECOND
+def _packed(times: Iterable[datetime]) -> array[int]:
+    """Times in UTC as microseconds from the beginning of 1970."""
+    return array("q", [(time - _EPOCH) // _MICROSECOND for time in times])
+
+
+def _unpacked(times: Iterable[int]) -> list[datetime]:
+    return [_EPOCH + time * _MICROSECOND for time in times]
 
 
 def _are_utc(times: Iterable[datetime]) -> bool:
     """Whether times are such as they will be when they have been packed."""
-    return all(time.tzinfo is UTC for time in times)
+    return {*map(id, map(_zone, times))} <= {id(UTC)}
 
 
 def are_close(times: Mapping[Any, datetime]) -> bool:
     """Whether it pays to pack these: whole numbers that lie close together, as automatic keys do,
     and times as databases have them."""
+    if isinstance(times, TimeLine):
+        return True
     keys: Collection[Any] = times.keys()
     return (
         bool(keys)
@@ -63,6 +68,35 @@ def _parts(line: range) -> Iterator[tuple[int, slice, slice]]:
         start, stop = max(line.start, number * size), min(line.stop, (number + 1) * size)
         inside = slice(start - number * size, stop - number * size)
         yield number, inside, slice(start - line.start, stop - line.start)
+
+
+class TimeLine(Mapping[Any, datetime]):
+    """The times of consecutive keys, packed. Never changed."""
+
+    __slots__ = ("line", "packed")
+
+    def __init__(self, line: range, packed: array[int]) -> None:
+        self.line = line
+        self.packed = packed
+        """Microseconds since 1970, in the order of the keys."""
+
+    def __getitem__(self, key: Any) -> datetime:
+        if key not in self:
+            raise KeyError(key)
+        time: int = self.packed[key - self.line.start]
+        return _EPOCH + time * _MICROSECOND
+
+    def __contains__(self, key: object) -> bool:
+        return type(key) is int and key in self.line
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.line)
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+    def unpacked(self) -> dict[Any, datetime]:
+        return dict(zip(self.line, _unpacked(self.packed), strict=True))
 
 
 class KeyTimes(MutableMapping[Any, datetime]):
@@ -87,18 +121,22 @@ class KeyTimes(MutableMapping[Any, datetime]):
             return
         for key in self._others.keys() & times.keys():
             del self._others[key]
+        if isinstance(times, TimeLine):
+            self._add_line(times.line, times.packed)
+            return
+        packed = _packed(times.values())
         line = consecutive(list(times))
         if line is not None:
-            self._add_line(line, array("q", map(microseconds, times.values())))
+            self._add_line(line, packed)
             return
-        for key, time in times.items():
+        for key, time in zip(times, packed, strict=True):
             number = key >> _BITS
             block = self._blocks.get(number)
             if block is None:
                 block = self._blocks[number] = _EMPTY[:]
             if block[key & _LAST] == _NEVER:
                 self._packed += 1
-            block[key & _LAST] = microseconds(time)
+            block[key & _LAST] = time
 
     def _found(self, key: Any) -> int:
         """What the blocks have for a key."""
@@ -107,7 +145,7 @@ class KeyTimes(MutableMapping[Any, datetime]):
 
     def __getitem__(self, key: Any) -> datetime:
         found = self._found(key)
-        return self._others[key] if found == _NEVER else time_of(found)
+        return self._others[key] if found == _NEVER else _EPOCH + found * _MICROSECOND
 
     def _add_line(self, line: range, times: array[int]) -> None:
         """Like ``add``, for consecutive keys."""
@@ -126,13 +164,13 @@ class KeyTimes(MutableMapping[Any, datetime]):
             found.extend(block[inside])
         return None if _NEVER in found else found
 
-    def pick(self, keys: Iterable[Any]) -> dict[Any, datetime]:
+    def pick(self, keys: Iterable[Any]) -> Mapping[Any, datetime]:
         """The times of those of some keys that are there."""
         keys = list(keys)
         line = consecutive(keys)
-        times = None if line is None else self._line(line)
-        if times is not None:
-            return dict(zip(keys, map(time_of, times), strict=True))
+        packed = None if line is None else self._line(line)
+        if line is not None and packed is not None:
+            return TimeLine(line, packed)
         blocks, others = self._blocks, self._others
         found = {}
         for key in keys:
@@ -142,6 +180,11 @@ class KeyTimes(MutableMapping[Any, datetime]):
             elif key in others:
                 found[key] = others[key]
         return found
+
+    def times(self, keys: Iterable[Any]) -> list[datetime]:
+        """The times of some keys, which are all there."""
+        found = self.pick(keys)
+        return _unpacked(found.packed) if isinstance(found, TimeLine) else list(found.values())
 
     def __contains__(self, key: object) -> bool:
         return self._found(key) != _NEVER or key in self._others

@@ -119,7 +119,7 @@ class _Wanted:
     def _by_pk(self, logged: Changes, others: Changes) -> Iterator[Changes]:
         """Portions of changes by keys of the log, and of others."""
         for part in logged.portions(conf.batch_size):
-            yield part.renamed(self._pks(list(part)))
+            yield part.renamed(self._pks)
         yield from others.portions(conf.batch_size)
 
 
@@ -431,12 +431,14 @@ class Planner:
             if self.holds:
                 pks = [pk for pk in pks if self._may_link(model, field.name, pk, wanted)]
             found = self.rows.remote_keys(model, pks)
-            times = {pk: wanted.made[pk] for pk in found if pk not in wanted.unlogged}
-            lost = self.rivals.newer(model, field.name, times, found)
+            if wanted.unlogged:
+                found = {pk: key for pk, key in found.items() if pk not in wanted.unlogged}
+            lost = self.rivals.newer(model, field.name, wanted.made, found)
             for pk, remote in lost.items():
                 self.rows.skip_as_older(model, pk, "link", wanted.made[pk], remote, field.name)
             pks = [pk for pk in pks if pk not in lost]
-            planned.update(wanted.take(pks))
+            wanted.keep(pks)
+            planned.update(wanted)
             self.rows.need(model, pks)
             self.rows.need(other, self.source.linked(field, pks))
             self.rows.settle()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -47,23 +47,26 @@ class Rivals:
         self,
         model: type[Model],
         field: str,
-        times: dict[Any, datetime],
-        remote_keys: dict[Any, Any],
+        times: Mapping[Any, datetime],
+        remote_keys: Mapping[Any, Any],
         labels: Iterable[type[Model]] | None = None,
     ) -> dict[Any, RemoteChange]:
-        """Which of LOCAL's changes (key -> time) REMOTE has newer ones of, and those.
+        """Which of LOCAL's changes REMOTE has newer ones of, and those.
 
-        ``field``: the many-to-many field of a change of links, else empty. ``remote_keys``: the
-        objects' keys on REMOTE. ``labels``: the models whose log rows count; by default those
-        whose objects have a row in the model's table.
+        ``field``: the many-to-many field of a change of links, else empty. ``times``: when LOCAL
+        changed these objects, and maybe others. ``remote_keys``: their keys on REMOTE.
+        ``labels``: the models whose log rows count; by default those whose objects have a row in
+        the model's table.
         """
-        if not times or not self.remote.side.has_tables:
+        if not remote_keys or not self.remote.side.has_tables:
             return {}
         names = tuple(other._meta.label_lower for other in labels or descendants(model))
         settled = self._settled.setdefault((model, names), KeySet())
-        rest = {*settled.outside(remote_keys[pk] for pk in times)}
-        times = {pk: made for pk, made in times.items() if remote_keys[pk] in rest} if rest else {}
-        texts = dict(zip(times, object_ids(model, [remote_keys[pk] for pk in times]), strict=True))
+        outside = {*settled.outside(remote_keys.values())}
+        if not outside:
+            return {}
+        rest = {pk: key for pk, key in remote_keys.items() if key in outside}
+        texts = dict(zip(rest, object_ids(model, list(rest.values())), strict=True))
         lost: dict[Any, RemoteChange] = {}
         for chunk in batched(texts, conf.batch_size):
             # From here to the end of the run nobody else changes these rows on REMOTE.

@@ -21,7 +21,7 @@ Columns = Sequence[Sequence[Any]]
 Load = Callable[[], None]
 """Inserts or updates rows that it has in hand."""
 
-_PARAMETERS_ON_SQLITE: Final = 4000
+_PARAMETERS_ON_SQLITE: Final = 5000
 """A longer statement is no quicker there, and takes some MB to be prepared."""
 
 _BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024
