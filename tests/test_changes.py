@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from synchro import keytimes
 from synchro.changes import Changes
+from synchro.keytimes import KeyTimes, TimeLine
+
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 keys = st.integers(0, 5)
 changes = st.tuples(
@@ -25,6 +28,7 @@ steps = st.one_of(
     st.tuples(st.just("discard"), keys),
     st.tuples(st.just("update"), st.dictionaries(keys, changes)),
     st.tuples(st.just("take"), st.lists(keys, unique=True)),
+    st.tuples(st.just("keep"), st.lists(keys, unique=True)),
 )
 
 
@@ -59,11 +63,10 @@ def plain_of(found):
 def test_changes_are_those_of_a_dictionary(many, story):
     """Few of them in its order; many are packed, and come by their keys."""
     with of_many(many):
-        check(story, in_order=many > 1)
+        check(story, Changes(), {}, in_order=many > 1)
 
 
-def check(story, *, in_order):
-    found, plain = Changes(), {}
+def check(story, found, plain, *, in_order):
     for name, *arguments in story:
         if name == "put":
             plain[arguments[0]] = arguments[1]
@@ -75,6 +78,9 @@ def check(story, *, in_order):
         elif name == "update":
             plain.update(arguments[0])
             found.update(made_of(arguments[0]))
+        elif name == "keep":
+            plain = {pk: plain[pk] for pk in plain if pk in arguments[0]}
+            found.keep([pk for pk in arguments[0] if pk in plain])
         else:
             some = [pk for pk in arguments[0] if pk in plain]
             taken = found.take(some)
@@ -100,6 +106,24 @@ def test_changes_are_handed_over_in_portions(many, plain, size):
     assert sum(map(len, parts)) == len(plain)
 
 
+@given(st.dictionaries(keys, changes, min_size=1), st.lists(steps))
+def test_a_portion_may_be_changed(plain, story):
+    """Of many it is packed, as long as it is not changed."""
+    with of_many(0):
+        found = Changes()
+        found.update(made_of(plain))
+        (portion,) = found.portions(100)
+    plain = {pk: plain[pk] for pk in portion}
+    other = Changes()
+    other.update(portion)
+    assert plain_of(other) == plain
+    assert isinstance(other.made, KeyTimes) is isinstance(portion.made, TimeLine)
+    with of_many(0):
+        check(story, portion, dict(plain), in_order=False)
+        # What was packed has been copied.
+        assert plain_of(found) == plain_of(other) == plain
+
+
 @given(st.dictionaries(keys, changes), st.lists(st.none() | keys, min_size=6))
 def test_changes_get_other_keys(plain, names):
     """Of two that get the same key, the later one counts; None is left out."""
@@ -111,6 +135,12 @@ def test_changes_get_other_keys(plain, names):
 
 
 def test_changes_that_keep_their_keys_are_the_same():
-    found = made_of({1: (datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), "", False, True)})
+    found = made_of({1: (NOW, "", False, True)})
     assert found.renamed(list) is found
+    with of_many(0):
+        many = Changes()
+        many.update(made_of(dict.fromkeys(range(300, 310), (NOW, "", False, True))))
+        (portion,) = many.portions(100)
+        # Its keys are made anew each time.
+        assert portion.renamed(list) is portion
     assert [*map(type, found.renamed(lambda keys: [*map(Decimal, keys)]))] == [Decimal]

@@ -76,6 +76,33 @@ def test_of_changes_at_the_same_time_remotes_wins(note):
     assert on_remote(Note).get().name == "theirs"
 
 
+def test_it_is_decided_for_each_object(note):
+    names = [f"{who} {number}" for who in ("ours", "theirs") for number in range(3)]
+    notes = [Note.objects.create(name=f"old {name}") for name in names]
+    synchronize()
+    age(LOCAL, 3600)
+    age(REMOTE, 3600)
+
+    def change_all(name):
+        for row in on_remote(Note).filter(name__startswith=f"old {name}"):
+            row.name = f"changed there, {row.name}"
+            row.save()
+
+    change_all("ours")
+    age(REMOTE, 120)
+    for row in notes:
+        row.name = f"changed here, {row.name}"
+        row.save()
+    age(LOCAL)
+    change_all("theirs")
+    assert reasons(synchronize()) == [("testapp.note", "remote-newer")] * 3
+    assert {*on_remote(Note).values_list("name", flat=True)} == {
+        "first",
+        *(f"changed here, old ours {number}" for number in range(3)),
+        *(f"changed there, old theirs {number}" for number in range(3)),
+    }
+
+
 def test_the_latest_of_many_changes_counts(note):
     change(LOCAL, "ours, early")
     age(LOCAL, 120)
@@ -374,6 +401,19 @@ def test_links_of_a_row_that_remote_deleted_later_stay_away(paper):
     on_remote(Paper).get().delete()
     synchronize()
     assert not on_remote(Paper).exists()
+
+
+def test_links_of_a_row_that_was_made_again_are_those_that_it_was_made_with(paper):
+    """Whoever linked the old one on REMOTE meanwhile linked what is gone."""
+    pk = paper.pk
+    paper.delete()
+    Paper.objects.create(pk=pk, title="again")
+    link(LOCAL, "a")
+    age(LOCAL)
+    link(REMOTE, "b")
+    synchronize()
+    assert on_remote(Paper).get().title == "again"
+    assert linked(REMOTE) == ["a"]
 
 
 def test_symmetrical_links_are_not_half_in_conflict():

@@ -163,6 +163,7 @@ def test_packed_times_are_those_of_a_dictionary(steps, some):
             inside = {key: plain[key] for key in part if key in plain}
             assert found.pick(part) == inside
             assert list(found.pick(part)) == list(inside)
+            assert found.times(inside) == list(inside.values())
         for key in some:
             assert (key in found) is (key in plain)
             assert found.get(key) == plain.get(key)
