@@ -71,18 +71,30 @@ def converter(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> Conver
     if holds_plain_json(field) or type(kind) in NUMBERS or type(kind) in TEXTS:
         return None
 
-    def convert(value: Any) -> Any:
-        return field.get_db_prep_save(value, connection=connection)
-
+    convert = _by_django(field, connection)
     if type(field) is DateTimeField and settings.USE_TZ:
         return _time_converter(convert, connection)
     if type(kind) is UUIDField:
         return _uuid_converter(convert, connection)
+    return strict_converter(field, connection) or _each(convert)
+
+
+def strict_converter(
+    field: Field[Any, Any], connection: BaseDatabaseWrapper
+) -> ConvertColumn | None:
+    """The same for a field of which the database cannot hold every value, and neither it nor
+    Django says so: decimals are rounded, for example. None for another one."""
+    kind: Any = key_field(field) if field.remote_field is not None else field
+    convert = _by_django(field, connection)
     if connection.vendor == "sqlite" and isinstance(field, DecimalField):
         return _each(_decimal_converter(convert, field))
     if connection.vendor in ("sqlite", "mysql") and isinstance(kind, FloatField):
         return _each(_float_converter(convert, field, connection))
-    return _each(convert)
+    return None
+
+
+def _by_django(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> Convert:
+    return lambda value: field.get_db_prep_save(value, connection=connection)
 
 
 def _each(convert: Convert) -> ConvertColumn:

@@ -36,6 +36,7 @@ PAIRS: Final = (
     ("sqlite", "sqlite"),
     ("postgresql", "postgresql"),
     ("mariadb", "mariadb"),
+    ("mariadb", "sqlite"),
     ("sqlite", "postgresql"),
 )
 """In the order in which they are begun: those that take longest first, so that none is left over

@@ -493,6 +493,15 @@ def test_nobody_is_at_the_connection_when_an_error_goes_its_way(monkeypatch):
             assert ended.is_set()
 
 
+@pytest.fixture
+def interruptible():
+    """Whoever runs the tests in the background may have it that nothing interrupts them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_nobody_is_at_the_connection_when_a_run_is_interrupted(monkeypatch):
     monkeypatch.setattr(ahead, "MANY", 1)
     settling, release, ended = threading.Event(), threading.Event(), threading.Event()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import math
 import uuid
 from decimal import Decimal
 
 import pytest
-from django.db import connections, models
+from django.db import DatabaseError, connections, models, transaction
 from django.db.models import Value
 from django.test import override_settings
 from django.utils import timezone
@@ -225,6 +226,30 @@ def test_any_text_may_be_a_key(code):
     item.delete()
     synchronize()
     assert not on_remote(Item).exists()
+
+
+@modes
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan], ids=str)
+def test_a_float_arrives_as_it_is_or_not_at_all(value, mode):
+    """SQLite makes NULL of what is no number, MariaDB knows no infinite ones either."""
+    if connections[LOCAL].vendor == "mysql":
+        pytest.skip("LOCAL cannot hold it either")
+    try:
+        with transaction.atomic():
+            Everything.objects.create(code="a", real=value)
+    except DatabaseError:
+        pytest.skip("LOCAL cannot hold it either")
+    if held(LOCAL, "real") is None:
+        pytest.skip("LOCAL cannot hold it either")
+    with override_settings(SYNCHRO_REPLAY=mode):
+        try:
+            synchronize()
+        except SynchroError as error:
+            assert connections[REMOTE].vendor != "postgresql"
+            assert "real" in str(error)
+            assert not on_remote(Everything).exists()
+        else:
+            assert str(held(REMOTE, "real")) == str(value)
 
 
 @modes
