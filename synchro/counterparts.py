@@ -23,8 +23,8 @@ from synchro.graph import (
     target,
 )
 from synchro.holds import Holds
+from synchro.keypairs import KeyPairs
 from synchro.keys import NaturalKey, NaturalLookup, natural_lookup
-from synchro.keysets import KeyPairs
 from synchro.keytimes import are_many
 from synchro.references import References
 from synchro.remotes.base import AmbiguousKey, End, Source
@@ -42,7 +42,7 @@ class Counterparts:
         self.references = references
         self.holds = holds
         self._known: dict[type[Model], MutableMapping[Any, Any]] = {}
-        self._owners: dict[type[Model], dict[Any, Any]] = {}
+        self._owners: dict[type[Model], MutableMapping[Any, Any]] = {}
         """REMOTE key -> LOCAL key, of the models of which somebody asked for that."""
         self.tombstones: dict[type[Model], dict[Any, NaturalKey]] = {}
         """The natural keys of objects that are gone on LOCAL, by key there."""
@@ -74,9 +74,11 @@ class Counterparts:
         root = identity(model)
         owners = self._owners.get(root)
         if owners is None:
-            owners = self._owners[root] = {
-                there: pk for pk, there in self.known(root).items() if there is not None
-            }
+            known = self.known(root)
+            owners = {there: pk for pk, there in known.items() if there is not None}
+            if isinstance(known, KeyPairs):
+                owners = KeyPairs(owners)
+            self._owners[root] = owners
         return owners.get(remote_pk)
 
     def set(self, model: type[Model], pk: Any, remote_pk: Any) -> None:
@@ -92,7 +94,7 @@ class Counterparts:
         known.update(pairs)
         owners = self._owners.get(root)
         if owners is not None:
-            owners.update((there, pk) for pk, there in pairs.items() if there is not None)
+            owners.update({there: pk for pk, there in pairs.items() if there is not None})
 
     def forget(self, model: type[Model], pk: Any) -> None:
         remote_pk = self.known(model).pop(pk, None)

@@ -1,10 +1,9 @@
-"""Sets, lists and pairs of keys that may be kept for a whole run."""
+"""Sets and lists of keys that may be kept for a whole run."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 _BITS: Final = 5
@@ -141,80 +140,3 @@ class KeyList:
 
     def __len__(self) -> int:
         return len(self._keys)
-
-
-class KeyPairs(MutableMapping[Any, Any]):
-    """Which key stands for which one. Whole numbers that stand for themselves, as in databases
-    that began as copies of each other, take as little as in a ``KeySet``.
-
-    In another order than they were put in. One thread may change it while others read what does
-    not change."""
-
-    def __init__(self, pairs: Mapping[Any, Any] = MappingProxyType({})) -> None:
-        self._same = KeySet()
-        self._others: dict[Any, Any] = {}
-        self.update(pairs)
-
-    def update(self, pairs: Mapping[Any, Any]) -> None:  # type: ignore[override]
-        same = [key for key, other in pairs.items() if type(key) is int and key == other]
-        self._same.update(same)
-        if len(same) == len(pairs) and not self._others:
-            return
-        for key, other in pairs.items():
-            if type(key) is int and key == other:
-                self._others.pop(key, None)
-            else:
-                self[key] = other
-
-    def discard(self, key: Any) -> None:
-        self._same.discard(key)
-        self._others.pop(key, None)
-
-    def pick(self, keys: Iterable[Any]) -> dict[Any, Any]:
-        """What keys stand for; None for those of which that is not known."""
-        keys = list(keys)
-        line = consecutive(keys)
-        if line is not None and self._same.has_line(line):
-            return dict(zip(keys, keys, strict=True))
-        get, others = self._same._blocks.get, self._others
-        return {
-            key: key
-            if type(key) is int and get(key >> _BITS, 0) >> (key & _LAST) & 1
-            else others.get(key)
-            for key in keys
-        }
-
-    def lacking(self, keys: Iterable[Any]) -> list[Any]:
-        """Those of some keys of which nothing is known."""
-        others = self._others
-        return [key for key in self._same.outside(keys) if key not in others]
-
-    def __getitem__(self, key: Any) -> Any:
-        return key if key in self._same else self._others[key]
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        """What a key stands for; None if that is not known."""
-        return key if key in self._same else self._others.get(key, default)
-
-    def __contains__(self, key: Any) -> bool:
-        return key in self._same or key in self._others
-
-    def __setitem__(self, key: Any, other: Any) -> None:
-        if type(key) is int and key == other:
-            self._same.update((key,))
-            self._others.pop(key, None)
-        else:
-            self._others[key] = other
-            self._same.discard(key)
-
-    def __delitem__(self, key: Any) -> None:
-        if key not in self:
-            raise KeyError(key)
-        self.discard(key)
-
-    def __iter__(self) -> Iterator[Any]:
-        yield from self._same
-        yield from self._others
-
-    def __len__(self) -> int:
-        return len(self._same) + len(self._others)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sized
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, Final
 
+from synchro import keynumbers
+from synchro.keynumbers import NOTHING, KeyNumbers
 from synchro.keysets import consecutive
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -15,14 +17,6 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 MANY = 20_000
 """What is kept of so many objects is packed, which takes less memory and a little time."""
-
-_BITS: Final = 8
-_LAST: Final = 2**_BITS - 1
-_NEVER: Final = -(2**63)
-_EMPTY: Final = array("q", [_NEVER]) * 2**_BITS
-_CROWD: Final = 2**_BITS // 8
-"""So many keys have to share a block on average: an entry of a dictionary, its key and its time
-take 16 times as much as an entry of a block."""
 
 
 def are_many(objects: Sized) -> bool:
@@ -51,23 +45,7 @@ def are_close(times: Mapping[Any, datetime]) -> bool:
     and times as databases have them."""
     if isinstance(times, TimeLine):
         return True
-    keys: Collection[Any] = times.keys()
-    return (
-        bool(keys)
-        and set(map(type, keys)) == {int}
-        and len({key >> _BITS for key in keys}) * _CROWD <= len(keys)
-        and _are_utc(times.values())
-    )
-
-
-def _parts(line: range) -> Iterator[tuple[int, slice, slice]]:
-    """The blocks of consecutive keys: the number of each, and which part of it is which part of
-    the keys."""
-    size = _LAST + 1
-    for number in range(line.start >> _BITS, (line.stop - 1 >> _BITS) + 1):
-        start, stop = max(line.start, number * size), min(line.stop, (number + 1) * size)
-        inside = slice(start - number * size, stop - number * size)
-        yield number, inside, slice(start - line.start, stop - line.start)
+    return keynumbers.are_close(times.keys()) and _are_utc(times.values())
 
 
 class TimeLine(Mapping[Any, datetime]):
@@ -104,13 +82,11 @@ class KeyTimes(MutableMapping[Any, datetime]):
     What ``are_close`` finds close together takes eight bytes each, and anything else what it takes
     in a dictionary."""
 
-    __slots__ = ("_blocks", "_others", "_packed")
+    __slots__ = ("_others", "_packed")
 
     def __init__(self, times: Mapping[Any, datetime]) -> None:
-        self._blocks: dict[int, array[int]] = {}
-        """Number of the block -> microseconds since 1970 for each key of it."""
-        self._packed = 0
-        """How many keys the blocks have."""
+        self._packed = KeyNumbers()
+        """Microseconds since 1970."""
         self._others: dict[Any, datetime] = {}
         self.add(times)
 
@@ -122,60 +98,28 @@ class KeyTimes(MutableMapping[Any, datetime]):
         for key in self._others.keys() & times.keys():
             del self._others[key]
         if isinstance(times, TimeLine):
-            self._add_line(times.line, times.packed)
+            self._packed.put_line(times.line, times.packed)
             return
         packed = _packed(times.values())
         line = consecutive(list(times))
         if line is not None:
-            self._add_line(line, packed)
+            self._packed.put_line(line, packed)
             return
         for key, time in zip(times, packed, strict=True):
-            number = key >> _BITS
-            block = self._blocks.get(number)
-            if block is None:
-                block = self._blocks[number] = _EMPTY[:]
-            if block[key & _LAST] == _NEVER:
-                self._packed += 1
-            block[key & _LAST] = time
-
-    def _found(self, key: Any) -> int:
-        """What the blocks have for a key."""
-        block = self._blocks.get(key >> _BITS) if type(key) is int else None
-        return _NEVER if block is None else block[key & _LAST]
-
-    def __getitem__(self, key: Any) -> datetime:
-        found = self._found(key)
-        return self._others[key] if found == _NEVER else _EPOCH + found * _MICROSECOND
-
-    def _add_line(self, line: range, times: array[int]) -> None:
-        """Like ``add``, for consecutive keys."""
-        for number, inside, outside in _parts(line):
-            block = self._blocks.setdefault(number, _EMPTY[:])
-            self._packed += block[inside].count(_NEVER)
-            block[inside] = times[outside]
-
-    def _line(self, line: range) -> array[int] | None:
-        """What the blocks have for consecutive keys, if they have all of them."""
-        found = array("q")
-        for number, inside, _outside in _parts(line):
-            block = self._blocks.get(number)
-            if block is None:
-                return None
-            found.extend(block[inside])
-        return None if _NEVER in found else found
+            self._packed.put(key, time)
 
     def pick(self, keys: Iterable[Any]) -> Mapping[Any, datetime]:
         """The times of those of some keys that are there."""
         keys = list(keys)
         line = consecutive(keys)
-        packed = None if line is None else self._line(line)
+        packed = None if line is None else self._packed.line(line)
         if line is not None and packed is not None:
             return TimeLine(line, packed)
-        blocks, others = self._blocks, self._others
+        get, others = self._packed.get, self._others
         found = {}
         for key in keys:
-            block = blocks.get(key >> _BITS) if type(key) is int else None
-            if block is not None and (time := block[key & _LAST]) != _NEVER:
+            time = get(key)
+            if time != NOTHING:
                 found[key] = _EPOCH + time * _MICROSECOND
             elif key in others:
                 found[key] = others[key]
@@ -186,26 +130,26 @@ class KeyTimes(MutableMapping[Any, datetime]):
         found = self.pick(keys)
         return _unpacked(found.packed) if isinstance(found, TimeLine) else list(found.values())
 
+    def __getitem__(self, key: Any) -> datetime:
+        time = self._packed.get(key)
+        return self._others[key] if time == NOTHING else _EPOCH + time * _MICROSECOND
+
     def __contains__(self, key: object) -> bool:
-        return self._found(key) != _NEVER or key in self._others
+        return key in self._packed or key in self._others
 
     def __setitem__(self, key: Any, time: datetime) -> None:
         self.pop(key, None)
         self._others[key] = time
 
     def __delitem__(self, key: Any) -> None:
-        if self._found(key) == _NEVER:
-            del self._others[key]
+        if key in self._packed:
+            self._packed.discard(key)
         else:
-            self._blocks[key >> _BITS][key & _LAST] = _NEVER
-            self._packed -= 1
+            del self._others[key]
 
     def __len__(self) -> int:
-        return self._packed + len(self._others)
+        return len(self._packed) + len(self._others)
 
     def __iter__(self) -> Iterator[Any]:
-        for number, block in self._blocks.items():
-            for key, time in enumerate(block, number << _BITS):
-                if time != _NEVER:
-                    yield key
+        yield from self._packed
         yield from self._others

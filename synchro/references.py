@@ -19,8 +19,9 @@ from synchro.ahead import Ahead
 from synchro.chunks import batched, transposed
 from synchro.conf import conf
 from synchro.exceptions import NaturalKeyError, PlanError
+from synchro.keypairs import KeyPairs
 from synchro.keys import load_object_id, object_id, object_ids
-from synchro.keysets import KeyPairs, KeySet
+from synchro.keysets import KeyList, KeySet
 from synchro.members import members_of
 from synchro.models import Reference
 from synchro.nodes import Side
@@ -36,7 +37,8 @@ class References:
         self.local = local
         self.remote = remote
         self._later: dict[type[Model], dict[str, str]] = {}
-        self._gone: dict[type[Model], list[str]] = {}
+        self._gone: defaultdict[type[Model], KeyList] = defaultdict(KeyList)
+        """The objects of which LOCAL's own table is out of date."""
         self._empty: dict[tuple[str, type[Model]], bool] = {}
         """Whether there is no reference in a database, as far as this run has not made any."""
         self._differing: set[type[Model]] = set()
@@ -139,7 +141,7 @@ class References:
             return
         rows = {remote_id: local_id for local_id, remote_id in texts.items()}
         # What LOCAL's own table said about these objects is out of date now.
-        self._gone.setdefault(model, []).extend(texts)
+        self._gone[model].extend(new)
         mine, theirs = self._saved.setdefault(model, (KeySet(), KeySet()))
         replaces = not self._is_empty(self.remote, model) or any(
             pk in mine or remote_pk in theirs for pk, remote_pk in pairs.items()
@@ -151,11 +153,11 @@ class References:
 
     def drop(self, model: type[Model], pks: Iterable[Any], remote_pks: Iterable[Any]) -> None:
         """Forget what was known of deleted rows."""
+        gone = list(pks)
         written = self._written[model]
-        gone = self._gone.setdefault(model, [])
-        for pk in pks:
+        for pk in gone:
             written.discard(pk)
-            gone.append(object_id(model, pk))
+        self._gone[model].extend(gone)
         if self.remote.has_tables:
             remote_ids = [object_id(model, pk) for pk in remote_pks]
             self._delete(self._on_remote(model), "local_object_id", remote_ids)
@@ -163,9 +165,10 @@ class References:
     def finish(self) -> None:
         """Write on LOCAL what belongs there. To be called once REMOTE has committed, and again
         if LOCAL could not commit."""
-        for model, ids in self._gone.items():
+        for model, pks in self._gone.items():
             if not self._on_local(model).exists():
                 continue
+            ids = (object_id(model, pk) for pk in pks)
             self._delete(self._on_local(model), "local_object_id", ids)
         for model, pairs in self._later.items():
             rows = self._on_local(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from contextlib import contextmanager
 from decimal import Decimal
 from unittest import mock
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synchro import keytimes
+from synchro import keynumbers, keytimes
 from synchro.changes import Changes
 from synchro.keytimes import KeyTimes, TimeLine
 
@@ -32,9 +33,11 @@ steps = st.one_of(
 )
 
 
+@contextmanager
 def of_many(number):
     """So many are packed, even if they have no company."""
-    return mock.patch.multiple(keytimes, MANY=number, _CROWD=0)
+    with mock.patch.object(keytimes, "MANY", number), mock.patch.object(keynumbers, "_CROWD", 0):
+        yield
 
 
 def made_of(plain):

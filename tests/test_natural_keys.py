@@ -18,6 +18,7 @@ from synchro import (
     DisableSynchroLog,
     NaturalKeyModel,
     NaturalManager,
+    keynumbers,
     keytimes,
     synchronize,
 )
@@ -251,7 +252,7 @@ def test_a_row_that_another_object_has_taken_over_stays(monkeypatch, settings, m
     """Its old owner is deleted, and the new one has its key: the later one has it, also where
     keys are packed."""
     monkeypatch.setattr(keytimes, "MANY", many)
-    monkeypatch.setattr(keytimes, "_CROWD", 0)
+    monkeypatch.setattr(keynumbers, "_CROWD", 0)
     settings.SYNCHRO_BATCH_SIZE = 1
     occupy(Gear, number=5, name="x")
     Gear.objects.create(number=9, name="x")

@@ -8,12 +8,13 @@ from typing import Any
 from unittest import mock
 from zoneinfo import ZoneInfo
 
+import pytest
 from django.db import connections
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from synchro import keytimes, log
+from synchro import keynumbers, keytimes, log
 from synchro.asis import AsIs, time_reader
 from synchro.changes import Changes
 from synchro.chunks import batched, transposed
@@ -27,7 +28,8 @@ from synchro.collapsed import (
     forget_what_came_from,
 )
 from synchro.conversion import converter
-from synchro.keysets import KeyList, KeyPairs, KeySet
+from synchro.keypairs import KeyPairs
+from synchro.keysets import KeyList, KeySet
 from synchro.keytimes import KeyTimes, are_close
 from synchro.models import ADDITION, CHANGE, DELETION, M2M_CHANGE, ChangeLog
 from synchro.sealing import unnumbered
@@ -109,10 +111,28 @@ pairs = st.builds(
 )
 
 
+# What is made gets keys one after the other, or none at first.
+lines_of_pairs = st.builds(
+    lambda start, length, of: {key: of(key) for key in range(start, start + length)},
+    st.integers(0, 40),
+    st.integers(1, 300),
+    st.sampled_from([lambda key: key + 7, lambda key: None, lambda key: key, str])
+    | st.sampled_from([lambda key: None if key % 3 else key + 1, lambda key: key - 2**63]),
+)
+
+
 @often
-@given(st.lists(st.one_of(pairs, st.dictionaries(few, few), few), max_size=6))
-def test_pairs_of_keys_are_those_of_a_dictionary(steps):
+@pytest.mark.parametrize("crowd", [0, 32])
+@given(
+    steps=st.lists(st.one_of(pairs, lines_of_pairs, st.dictionaries(few, few), few), max_size=6)
+)
+def test_pairs_of_keys_are_those_of_a_dictionary(crowd, steps):
     """A dictionary is put in, any other key is taken out."""
+    with mock.patch.object(keynumbers, "_CROWD", crowd):
+        check_pairs(steps)
+
+
+def check_pairs(steps):
     found, plain = KeyPairs(), {}
     for step in steps:
         if isinstance(step, dict):
@@ -170,7 +190,7 @@ def test_packed_times_are_those_of_a_dictionary(steps, some):
 
 
 def test_only_keys_that_are_close_together_are_packed(monkeypatch):
-    monkeypatch.setattr(keytimes, "_CROWD", 32)  # as it is outside tests
+    monkeypatch.setattr(keynumbers, "_CROWD", 32)  # as it is outside tests
     now = datetime.datetime.now(datetime.UTC)
     assert are_close(dict.fromkeys(range(5, 100), now))
     for others in (
@@ -353,7 +373,7 @@ def told(objects: Any) -> dict[str, Any]:
 )
 def test_the_log_in_columns_says_what_its_rows_do(seeds, rows, many, size, over, back):
     """Times are packed at once, later, or not at all; some entries are there before."""
-    with mock.patch.multiple(keytimes, MANY=many, _CROWD=0):
+    with mock.patch.object(keytimes, "MANY", many), mock.patch.object(keynumbers, "_CROWD", 0):
         found = collapse(
             in_portions(rows, size), onto={"testapp.paper": Objects(one_by_one(seeds))}
         )

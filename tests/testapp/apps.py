@@ -99,12 +99,12 @@ class TestAppConfig(AppConfig):
 
     def ready(self) -> None:
         # Not at the head: the models are not ready there.
-        from synchro import ahead, keytimes, sealing
+        from synchro import ahead, keynumbers, keytimes, sealing
 
         if settings.FEW_ARE_MANY:
             ahead.MANY = sealing.MANY = keytimes.MANY = 1
             # Even a single one has company enough.
-            keytimes._CROWD = 0
+            keynumbers._CROWD = 0
         post_migrate.connect(create_unmanaged_tables, sender=self)
         post_migrate.connect(create_poison, sender=self)
         # The receiver of dbsettings is connected already, so this one is called after it.
