@@ -54,6 +54,7 @@ class KeyNumbers:
         return NOTHING if block is None else block[key & _LAST]
 
     def put(self, key: int, number: int) -> None:
+        """Put the number of a key; ``NOTHING`` takes it out."""
         block = self._blocks.get(key >> _BITS)
         if block is None:
             block = self._blocks[key >> _BITS] = _EMPTY[:]
@@ -78,7 +79,7 @@ class KeyNumbers:
         """Put the numbers of consecutive keys."""
         for number, inside, outside in _parts(line):
             block = self._blocks.setdefault(number, _EMPTY[:])
-            self._size += block[inside].count(NOTHING) - numbers[outside].count(NOTHING)
+            self._size += block[inside].count(NOTHING)
             block[inside] = numbers[outside]
 
     def discard_line(self, line: range) -> None:

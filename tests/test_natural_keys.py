@@ -24,6 +24,7 @@ from synchro import (
 )
 from synchro.exceptions import SynchroError
 from synchro.keys import natural_lookup
+from synchro.models import Reference
 from synchro.nodes import side
 from synchro.remotes import database
 from synchro.remotes.database import DatabaseEnd
@@ -244,6 +245,25 @@ def test_a_foreign_key_in_a_natural_key_is_told_as_remote_has_it():
     assert {code: found[code] for code in there} == there
     assert set(found) == {*codes}
     assert on_remote(Town).count() == 3
+
+
+@pytest.mark.parametrize("many", [1, 20_000])
+def test_what_is_matched_is_written_down_whether_keys_differ_or_not(monkeypatch, settings, many):
+    """Also of rows that are only referred to."""
+    monkeypatch.setattr(keytimes, "MANY", many)
+    monkeypatch.setattr(keynumbers, "_CROWD", 0)
+    settings.SYNCHRO_BATCH_SIZE = 1
+    keys = {"a": (1001, 1009), "b": (1002, 1002), "c": (1003, 1003)}
+    for code, (here, there) in keys.items():
+        with DisableSynchroLog():
+            on_remote(Country).create(pk=there, code=code)
+            country = Country.objects.create(pk=here, code=code)
+        City.objects.create(name=code, country=country)
+    synchronize()
+    found = Reference.objects.using(REMOTE).filter(label="testapp.country")
+    assert {*found.values_list("remote_object_id", "local_object_id")} == {
+        (str(here), str(there)) for here, there in keys.values()
+    }
 
 
 @pytest.mark.parametrize("first", [False, True])

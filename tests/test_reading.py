@@ -123,6 +123,7 @@ lines_of_pairs = st.builds(
 
 @often
 @pytest.mark.parametrize("crowd", [0, 32])
+@example(steps=[{number: number - 2**63 for number in range(4)}])
 @given(
     steps=st.lists(st.one_of(pairs, lines_of_pairs, st.dictionaries(few, few), few), max_size=6)
 )

@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 from synchro import DisableSynchroLog, synchronize
-from synchro.models import options
+from synchro.models import Reference, options
 from tests.compare import assert_same
 from tests.runs import LOCAL, REMOTE, age, on_remote, synchronize_back
 from tests.testapp.models import Author, Book, Country, Item, Note
@@ -77,6 +77,9 @@ def test_the_deletion_of_a_row_goes_back_to_where_it_was_made(maker, model, valu
     result = send_from(OTHER[maker])
     assert result.counts == {(model._meta.label_lower, "delete"): 1}
     assert not model._base_manager.using(maker).exists()
+    for alias in (LOCAL, REMOTE):
+        # Nobody may take another row that gets its key for it.
+        assert not Reference.objects.using(alias).filter(label=model._meta.label_lower).exists()
     assert_settled()
 
 
