@@ -42,11 +42,11 @@ class Counterparts:
         self.references = references
         self.holds = holds
         self._known: dict[type[Model], MutableMapping[Any, Any]] = {}
-        self._owners: dict[type[Model], MutableMapping[Any, Any]] = {}
+        self._owners: dict[type[Model], KeyPairs] = {}
         """REMOTE key -> LOCAL key, of the models of which somebody asked for that."""
         self.tombstones: dict[type[Model], dict[Any, NaturalKey]] = {}
         """The natural keys of objects that are gone on LOCAL, by key there."""
-        self._matched: dict[type[Model], dict[Any, Any]] = {}
+        self._matched: dict[type[Model], KeyPairs] = {}
         self._busy: dict[type[Model], set[Any]] = {}
         self._doubtful: dict[type[Model], dict[Any, Any]] = {}
         """REMOTE key -> the LOCAL key that a reference gives it, of those references that are
@@ -74,11 +74,9 @@ class Counterparts:
         root = identity(model)
         owners = self._owners.get(root)
         if owners is None:
-            known = self.known(root)
-            owners = {there: pk for pk, there in known.items() if there is not None}
-            if isinstance(known, KeyPairs):
-                owners = KeyPairs(owners)
-            self._owners[root] = owners
+            owners = self._owners[root] = KeyPairs(
+                {there: pk for pk, there in self.known(root).items() if there is not None}
+            )
         return owners.get(remote_pk)
 
     def set(self, model: type[Model], pk: Any, remote_pk: Any) -> None:
@@ -103,17 +101,19 @@ class Counterparts:
             owners.pop(remote_pk, None)
 
     def matched(self) -> Iterator[tuple[type[Model], dict[Any, Any]]]:
-        """What was found by natural key and still holds: model, LOCAL key -> REMOTE key."""
+        """What was found by natural key and still holds, in portions: model, LOCAL key -> REMOTE
+        key."""
         for model, pairs in self._matched.items():
-            known = self.known(model)
-            yield (
-                model,
-                {
-                    pk: remote_pk
-                    for pk, remote_pk in pairs.items()
-                    if known.get(pk) == remote_pk and self.owner(model, remote_pk) == pk
-                },
-            )
+            for pks in batched(pairs, conf.batch_size):
+                known = self.of(model, pks)
+                yield (
+                    model,
+                    {
+                        pk: there
+                        for pk, there in pairs.pick(pks).items()
+                        if known[pk] == there and self.owner(model, there) == pk
+                    },
+                )
 
     def resolve(self, model: type[Model], pks: Iterable[Any], *, to_write: bool = False) -> None:
         """Find the counterparts of objects that are not known yet. ``to_write``: REMOTE's rows
@@ -146,7 +146,7 @@ class Counterparts:
         found.update(self._by_reference(root, rest, existing))
         rest = [pk for pk in rest if pk not in found]
         matched = self._by_natural_key(model, rest)
-        self._matched.setdefault(root, {}).update(matched)
+        self._matched.setdefault(root, KeyPairs()).update(matched)
         found.update(matched)
         self.note(root, {pk: found.get(pk) for pk in pks})
         self._pack(root, found)
