@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.transaction import TransactionManagementError
 
 from synchro import turns
 
@@ -31,12 +31,6 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _sqlite_can_be_beside() -> bool:
-    """Whether SQLite, which works in this process, can do so beside Python: with one processor
-    they would only be in each other's way, and some builds know no threads."""
-    return processors() > 1 and sqlite3.threadsafety > 0
 
 
 class _Begun(NamedTuple):
@@ -89,7 +83,15 @@ class Ahead:
 
     def takes(self, size: int) -> bool:
         """Whether work on so many rows is given ahead."""
-        return size >= MANY and (self.connection.vendor != "sqlite" or _sqlite_can_be_beside())
+        return size >= MANY and self._can_be_beside()
+
+    def _can_be_beside(self) -> bool:
+        """Whether the database can work beside Python. SQLite does so in this process: with one
+        processor they would only be in each other's way, and some builds know no threads."""
+        connection: Any = self.connection
+        return connection.vendor != "sqlite" or (
+            processors() > 1 and connection.Database.threadsafety > 0
+        )
 
     def run(
         self,
@@ -103,13 +105,35 @@ class Ahead:
         is not worth while. By the next ``settle`` ``done`` is called with what it returned, or
         ``failed`` with what it raised. Returns a number by which ``settle`` knows it."""
         number = next(self._numbers)
-        if self.takes(size):
-            executor = self._executor or self._open()
-            result = executor.submit(copy_context().run, work)
-            self._begun.append(_Begun(number, result, done, failed))
-        else:
+        result = self._submit(work) if self.takes(size) else None
+        if result is None:
             self._settle_one(work, done, failed)
+        else:
+            self._begun.append(_Begun(number, result, done, failed))
         return number
+
+    def _submit(self, work: Work) -> Future[object] | None:
+        """Have work begun by the thread; None if there is none, and all before it is done."""
+        try:
+            executor = self._executor or self._open()
+            return executor.submit(copy_context().run, self._do, work)
+        except RuntimeError:
+            # The process has no more threads, or is about to end and begins none.
+            self.settle()
+            return None
+
+    def _do(self, work: Work) -> object:
+        connection: Any = self.connection
+        if (
+            connection.vendor == "sqlite"
+            and connection.in_atomic_block
+            and not connection.connection.in_transaction
+        ):
+            # Some errors (a full disk) undo the whole transaction there: whatever was given behind
+            # them would be committed by itself.
+            connection.needs_rollback = True
+            raise TransactionManagementError("SQLite has undone the transaction.")
+        return work()
 
     def settle(self, upto: int | None = None) -> None:
         """Wait until all work is done, and what follows from it; or that up to a number. Raises
@@ -160,6 +184,8 @@ class Ahead:
             max_workers=1, thread_name_prefix="synchro ahead", initializer=self._enter_worker
         )
         turns.shorten()
+        # Now, and not with work in hand, which would be left in the queue if there is no thread.
+        self._executor.submit(_nothing, None).result()
         return self._executor
 
     def _close(self, error: BaseException | None) -> None:

@@ -29,7 +29,8 @@ class Changes:
     def __init__(self, made: Mapping[Any, datetime] | None = None) -> None:
         """``made`` is handed over."""
         self.made: Mapping[Any, datetime] = {} if made is None else made
-        """When each was changed, by key: the primary key on LOCAL, or that in the log."""
+        """When each was changed, by key: the primary key on LOCAL, or that in the log. To be read
+        only."""
         self.origin: dict[Any, str] = {}
         """The node on which it was changed, if not on LOCAL."""
         self.recreated: set[Any] = set()

@@ -117,7 +117,7 @@ def _time_converter(convert: Convert, connection: BaseDatabaseWrapper) -> Conver
         # Equal ones would not do: the hour that comes twice in autumn is equal to itself.
         if len(set(map(id, values))) == 1:
             return [as_text(values[0])] * len(values)
-        if set(map(type, values)) == {datetime} and set(map(_zone, values)) == {zone}:
+        if set(map(type, values)) == {datetime} and set(map(id, map(_zone, values))) == {id(zone)}:
             return list(map(str, map(datetime.combine, values, map(datetime.time, values))))
         return list(map(as_text, values))
 

@@ -90,6 +90,8 @@ class KeyNumbers:
                 part = _EMPTY[inside]
                 self._size -= len(part) - block[inside].count(NOTHING)
                 block[inside] = part
+                if block == _EMPTY:
+                    del self._blocks[number]
 
     def __contains__(self, key: object) -> bool:
         return self.get(key) != NOTHING

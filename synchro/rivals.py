@@ -54,7 +54,7 @@ class Rivals:
         """Which of LOCAL's changes REMOTE has newer ones of, and those.
 
         ``field``: the many-to-many field of a change of links, else empty. ``times``: when LOCAL
-        changed these objects, and maybe others. ``remote_keys``: their keys on REMOTE.
+        changed objects. ``remote_keys``: those to be looked at, with their keys on REMOTE.
         ``labels``: the models whose log rows count; by default those whose objects have a row in
         the model's table.
         """

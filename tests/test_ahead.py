@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -428,11 +427,76 @@ def test_sqlite_is_beside_python_only_where_it_can_be(monkeypatch, processors, t
     """It works in this process: servers have processors of their own, or another machine."""
     monkeypatch.setattr(ahead, "MANY", 1)
     monkeypatch.setattr(ahead, "processors", lambda: processors)
-    monkeypatch.setattr(sqlite3, "threadsafety", threads)
+    connection: Any = connections[REMOTE]
+    monkeypatch.setattr(connection.Database, "threadsafety", threads)
     at_work: list[int] = []
-    run_ahead(lambda: at_work.append(threading.get_ident()), connections[REMOTE])
+    run_ahead(lambda: at_work.append(threading.get_ident()), connection)
     is_here = at_work == [threading.get_ident()]
-    assert is_here == (connections[REMOTE].vendor == "sqlite")
+    assert is_here == (connection.vendor == "sqlite")
+
+
+@pytest.mark.parametrize("table", ["synchro_changelog", "synchro_reference"])
+@pytest.mark.parametrize("number", [2, 5, 8])
+def test_nothing_is_committed_behind_what_has_undone_the_transaction(monkeypatch, table, number):
+    """On SQLite some errors do: a full disk, for example."""
+    monkeypatch.setattr(ahead, "MANY", 1)
+    connection = connections[REMOTE]
+    if connection.vendor != "sqlite":
+        pytest.skip("servers refuse what comes after it, or never commit it")
+    occupy(Note, name="only there")
+    old = [Note.objects.create(name=f"old {n}") for n in range(2)]
+    synchronize()
+    for note in old:
+        note.name = "changed"
+        note.save()
+    notes = [Note.objects.create(name=f"new {n}") for n in range(12)]
+    own = "object_id" if table == "synchro_changelog" else "remote_object_id"
+    # In the log is the key that the row has got: that of the first one is unknown.
+    key = str(notes[number].pk + (1 if own == "object_id" else 0))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TRIGGER full BEFORE INSERT ON {table} WHEN NEW.{own} = '{key}' "
+            "BEGIN SELECT RAISE(ROLLBACK, 'the disk is full'); END"
+        )
+    before = [list(model.objects.using(REMOTE).values()) for model in (Note, ChangeLog, Reference)]
+    try:
+        with (
+            override_settings(SYNCHRO_BATCH_SIZE=2),
+            pytest.raises(SynchroError, match="the disk is full"),
+        ):
+            synchronize()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER full")
+    after = [list(model.objects.using(REMOTE).values()) for model in (Note, ChangeLog, Reference)]
+    assert after == before
+    synchronize()
+    assert on_remote(Note).filter(name__startswith="new").count() == 12
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_process_that_begins_no_thread_any_more_works_in_its_own(monkeypatch, left):
+    """Because it is about to end, or has too many."""
+    monkeypatch.setattr(ahead, "MANY", 1)
+    submit = ThreadPoolExecutor.submit
+    submitted: list[Any] = []
+
+    def refuse(self: Any, *arguments: Any) -> Any:
+        if len(submitted) == left:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        submitted.append(arguments)
+        return submit(self, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    done: list[int] = []
+    with Ahead(connections[REMOTE]) as given:
+        for number in range(4):
+            given.run(lambda number=number: number, 1, done=done.append)
+        assert done == [0, 1, 2, 3]
+    assert not connections[REMOTE].allow_thread_sharing
+    papers, _labels = make_papers(5)
+    synchronize()
+    assert on_remote(Paper).filter(title__startswith="p").count() == len(papers)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="not on this system")
