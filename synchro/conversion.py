@@ -30,6 +30,7 @@ _zone: Final = attrgetter("tzinfo")
 
 Convert = Callable[[Any], Any]
 ConvertColumn = Callable[[Sequence[Any]], Sequence[Any]]
+Check = Callable[[Any], None]
 
 _SQLITE_DIGITS: Final = 15
 _NAIVE: Final = ("sqlite", "mysql")
@@ -76,21 +77,27 @@ def converter(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> Conver
         return _time_converter(convert, connection)
     if type(kind) is UUIDField:
         return _uuid_converter(convert, connection)
-    return strict_converter(field, connection) or _each(convert)
+    check = checker(field, connection)
+    return _each(convert if check is None else _checked(check, convert))
 
 
-def strict_converter(
-    field: Field[Any, Any], connection: BaseDatabaseWrapper
-) -> ConvertColumn | None:
-    """The same for a field of which the database cannot hold every value, and neither it nor
-    Django says so: decimals are rounded, for example. None for another one."""
+def checker(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> Check | None:
+    """What raises ValueError for values of a field that the database cannot hold, though neither
+    it nor Django says so: it would round a decimal, for example. None if there are no such."""
     kind: Any = key_field(field) if field.remote_field is not None else field
-    convert = _by_django(field, connection)
     if connection.vendor == "sqlite" and isinstance(field, DecimalField):
-        return _each(_decimal_converter(convert, field))
+        return _decimal_checker(field)
     if connection.vendor in ("sqlite", "mysql") and isinstance(kind, FloatField):
-        return _each(_float_converter(convert, field, connection))
+        return _float_checker(field, connection)
     return None
+
+
+def _checked(check: Check, convert: Convert) -> Convert:
+    def convert_checked(value: Any) -> Any:
+        check(value)
+        return convert(value)
+
+    return convert_checked
 
 
 def _by_django(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> Convert:
@@ -143,8 +150,8 @@ def _uuid_converter(convert: Convert, connection: BaseDatabaseWrapper) -> Conver
     return as_they_are if connection.features.has_native_uuid_field else as_text
 
 
-def _decimal_converter(convert: Convert, field: Field[Any, Any]) -> Convert:
-    def convert_decimal(value: Any) -> Any:
+def _decimal_checker(field: Field[Any, Any]) -> Check:
+    def check(value: Any) -> None:
         if isinstance(value, Decimal) and (
             not value.is_finite() or len(value.normalize().as_tuple().digits) > _SQLITE_DIGITS
         ):
@@ -152,22 +159,18 @@ def _decimal_converter(convert: Convert, field: Field[Any, Any]) -> Convert:
                 f"{field.name}: SQLite keeps {_SQLITE_DIGITS} digits of a decimal, "
                 f"{value} has more"
             )
-        return convert(value)
 
-    return convert_decimal
+    return check
 
 
-def _float_converter(
-    convert: Convert, field: Field[Any, Any], connection: BaseDatabaseWrapper
-) -> Convert:
+def _float_checker(field: Field[Any, Any], connection: BaseDatabaseWrapper) -> Check:
     holds = _holds_infinity if connection.vendor == "sqlite" else isfinite
 
-    def convert_float(value: Any) -> Any:
+    def check(value: Any) -> None:
         if isinstance(value, float) and not holds(value):
             raise ValueError(f"{field.name}: {connection.display_name} cannot hold {value}")
-        return convert(value)
 
-    return convert_float
+    return check
 
 
 def _holds_infinity(value: float) -> bool:

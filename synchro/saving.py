@@ -11,7 +11,7 @@ from django.db.models import DateField, DateTimeField, Field, FileField, Model, 
 
 from synchro.chunks import batched
 from synchro.conf import conf
-from synchro.conversion import holds_plain_json, strict_converter
+from synchro.conversion import checker, holds_plain_json
 from synchro.graph import columns, has_automatic_key, parents
 from synchro.remotes.database import DatabaseEnd
 from synchro.sql import TableWriter, key_values
@@ -43,10 +43,10 @@ class ObjectSaver:
         self._keys = [field.attname for field in model._meta.pk_fields]
         self._automatic = has_automatic_key(model)
         self._json: list[Any] = [f for f in model._meta.concrete_fields if holds_plain_json(f)]
-        self._strict = {
-            field.attname: convert
+        self._checks = {
+            field.attname: check
             for field in fields
-            if (convert := strict_converter(field, remote.connection)) is not None
+            if (check := checker(field, remote.connection)) is not None
         }
         self._last: list[tuple[type[Model], Any, Row]] = []
         self._back: dict[type[Model], dict[tuple[str, ...], list[tuple[Any, Row]]]] = {}
@@ -70,8 +70,8 @@ class ObjectSaver:
         are, ``put_back`` restores what saving rewrote by itself.
         """
         self._last = []
-        for name, convert in self._strict.items():
-            convert([values[name]])
+        for name, check in self._checks.items():
+            check(values[name])
         alias = self.remote.side.alias
         above = self._above(self.model, remote_pk, values) if self.model._meta.parents else []
         instance = self._instance(remote_pk, values, above, created=created)
