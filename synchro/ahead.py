@@ -65,6 +65,7 @@ class Ahead:
         self._begun: deque[_Begun] = deque()
         self._numbers = count(1)
         self._error: Exception | None = None
+        self._in_transaction = False
 
     def __enter__(self) -> Ahead:
         return self
@@ -123,17 +124,17 @@ class Ahead:
             return None
 
     def _do(self, work: Work) -> object:
-        connection: Any = self.connection
-        if (
-            connection.vendor == "sqlite"
-            and connection.in_atomic_block
-            and not connection.connection.in_transaction
-        ):
+        if self._in_transaction and not self._is_in_transaction():
             # Some errors (a full disk) undo the whole transaction there: whatever was given behind
             # them would be committed by itself.
-            connection.needs_rollback = True
+            self.connection.needs_rollback = True
             raise TransactionManagementError("SQLite has undone the transaction.")
         return work()
+
+    def _is_in_transaction(self) -> bool:
+        """Whether SQLite has one open. (Servers do not go on by themselves.)"""
+        driver = self.connection.connection
+        return self.connection.vendor == "sqlite" and getattr(driver, "in_transaction", False)
 
     def settle(self, upto: int | None = None) -> None:
         """Wait until all work is done, and what follows from it; or that up to a number. Raises
@@ -177,6 +178,7 @@ class Ahead:
             done(found)
 
     def _open(self) -> ThreadPoolExecutor:
+        self._in_transaction = self._is_in_transaction()
         self.connection.inc_thread_sharing()
         # The first one, before any that speaks to the database itself (``triggers.silence``).
         self.connection.execute_wrappers.insert(0, self._in_turn)
