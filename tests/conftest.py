@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,9 @@ hypothesis.settings.load_profile(os.environ.get("SYNCHRO_HYPOTHESIS") or "ci")
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.RUN_DIRECTORY.mkdir(parents=True, exist_ok=True)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's job in the background, where tests could interrupt nothing.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
