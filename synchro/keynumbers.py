@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
+
+from synchro.keysets import consecutive
 
 NOTHING: Final = -(2**63)
 """What stands where there is no number."""
@@ -75,6 +77,15 @@ class KeyNumbers:
             found.extend(block[inside])
         return None if NOTHING in found else found
 
+    def put_all(self, keys: Sequence[int], numbers: array[int]) -> None:
+        """Put the numbers of keys, in their order."""
+        line = consecutive(keys)
+        if line is not None:
+            self.put_line(line, numbers)
+            return
+        for key, number in zip(keys, numbers, strict=True):
+            self.put(key, number)
+
     def put_line(self, line: range, numbers: array[int]) -> None:
         """Put the numbers of consecutive keys."""
         for number, inside, outside in _parts(line):
@@ -82,8 +93,18 @@ class KeyNumbers:
             self._size += block[inside].count(NOTHING)
             block[inside] = numbers[outside]
 
-    def discard_line(self, line: range) -> None:
-        """Take out consecutive keys."""
+    def discard_all(self, keys: Sequence[Any]) -> None:
+        """Take out keys, those that have a number."""
+        if not self._size:
+            return
+        line = consecutive(keys)
+        if line is not None:
+            self._discard_line(line)
+            return
+        for key in keys:
+            self.discard(key)
+
+    def _discard_line(self, line: range) -> None:
         for number, inside, _outside in _parts(line):
             block = self._blocks.get(number)
             if block is not None:

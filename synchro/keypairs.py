@@ -32,7 +32,10 @@ class KeyPairs(MutableMapping[Any, Any]):
     def update(self, pairs: Mapping[Any, Any]) -> None:  # type: ignore[override]
         same = [key for key, other in pairs.items() if type(key) is int and key == other]
         self._same.update(same)
-        self._forget(same)
+        self._numbers.discard_all(same)
+        if self._others:
+            for key in same:
+                self._others.pop(key, None)
         if len(same) == len(pairs):
             return
         rest = {key: other for key, other in pairs.items() if type(key) is not int or key != other}
@@ -45,25 +48,7 @@ class KeyPairs(MutableMapping[Any, Any]):
             self._same.discard(key)
         for key in self._others.keys() & rest.keys():
             del self._others[key]
-        line = consecutive(list(rest))
-        if line is not None:
-            self._numbers.put_line(line, numbers)
-            return
-        for key, number in zip(rest, numbers, strict=True):
-            self._numbers.put(key, number)
-
-    def _forget(self, keys: list[Any]) -> None:
-        """Take out what keys stood for that stand for themselves now."""
-        if self._numbers:
-            line = consecutive(keys)
-            if line is not None:
-                self._numbers.discard_line(line)
-            else:
-                for key in keys:
-                    self._numbers.discard(key)
-        if self._others:
-            for key in keys:
-                self._others.pop(key, None)
+        self._numbers.put_all(list(rest), numbers)
 
     def discard(self, key: Any) -> None:
         self._same.discard(key)

@@ -100,13 +100,7 @@ class KeyTimes(MutableMapping[Any, datetime]):
         if isinstance(times, TimeLine):
             self._packed.put_line(times.line, times.packed)
             return
-        packed = _packed(times.values())
-        line = consecutive(list(times))
-        if line is not None:
-            self._packed.put_line(line, packed)
-            return
-        for key, time in zip(times, packed, strict=True):
-            self._packed.put(key, time)
+        self._packed.put_all(list(times), _packed(times.values()))
 
     def pick(self, keys: Iterable[Any]) -> Mapping[Any, datetime]:
         """The times of those of some keys that are there."""
